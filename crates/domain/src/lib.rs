@@ -1,0 +1,27 @@
+//! The nouns that every room shares: typed ids, the clock, the caller, money, regions, tool
+//! definitions, and the names of spans and attributes.
+//!
+//! Pure by construction: no I/O, no async, no randomness, no global state. It compiles to wasm.
+
+pub mod attribute;
+pub mod caller;
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod money;
+pub mod principal;
+pub mod region;
+pub mod scope;
+pub mod tool;
+pub mod trace;
+
+pub use caller::Caller;
+pub use clock::{Clock, ManualClock};
+pub use id::Id;
+pub use limits::{Limits, StopRules};
+pub use money::MicroUsd;
+pub use principal::{PrincipalName, PrincipalType};
+pub use region::{Jurisdiction, Pool};
+pub use scope::{Scope, ScopeTemplate};
+pub use tool::ToolDefinition;
+pub use trace::TraceId;
