@@ -83,6 +83,10 @@ mod usd {
 
     use crate::money::MicroUsd;
 
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde calls"
+    )]
     pub(super) fn serialize<S: Serializer>(money: &MicroUsd, s: S) -> Result<S::Ok, S::Error> {
         let (whole, fraction) = (money.0 / 1_000_000, money.0 % 1_000_000);
         if fraction == 0 {
