@@ -1,1 +1,6 @@
-//! api
+//! The rooms of the binary `portcullis`: configuration, composition root, OAuth endpoints,
+//! management API and command line.
+//!
+//! This file declares them and does nothing else; `serve` is the only place that knows every room.
+
+pub mod config;

@@ -1,1 +1,3 @@
+//! The binary `portcullis`.
+
 fn main() {}

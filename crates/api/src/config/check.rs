@@ -1,0 +1,295 @@
+//! The rules that the values must keep, all of them told at once.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+
+use portcullis_domain::Limits;
+use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
+use url::{Host, Url};
+
+use super::{Config, Environment, Profile, Server, Violation};
+
+struct Findings(Vec<Violation>);
+
+impl Findings {
+    fn add(&mut self, field: impl Display, rule: impl Display, remedy: impl Display) {
+        self.0.push(Violation {
+            field: field.to_string(),
+            rule: rule.to_string(),
+            remedy: remedy.to_string(),
+        });
+    }
+
+    fn between<N: PartialOrd + Display>(&mut self, field: &str, value: N, least: N, most: N) {
+        if value < least || value > most {
+            self.add(
+                field,
+                format_args!("must be between {least} and {most}, not {value}"),
+                "Choose a value in that range",
+            );
+        }
+    }
+}
+
+/// Every rule that the configuration breaks.
+pub(super) fn violations(config: &Config, environment: &Environment) -> Vec<Violation> {
+    let mut found = Findings(Vec::new());
+    server(&config.server, &mut found);
+    server_bounds(&config.server, &mut found);
+    databases(config, &mut found);
+    tokens_and_limits(config, &mut found);
+    if let Err(error) = EnvFilter::try_new(&config.telemetry.log_level) {
+        found.add(
+            "telemetry.log_level",
+            format_args!("is no log filter: {error}"),
+            "Write a level such as `info`, or directives such as `info,portcullis_store=debug`",
+        );
+    }
+    match config.profile {
+        Profile::Local => {}
+        Profile::Production => production(config, environment, &mut found),
+    }
+    found.0
+}
+
+fn server(server: &Server, found: &mut Findings) {
+    let url = &server.public_url;
+    let bare = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !bare {
+        found.add(
+            "server.public_url",
+            "must be http:// or https://, a host and maybe a port, and nothing after",
+            "Write it like `https://gate.example.com`",
+        );
+    }
+    for origin in &server.allowed_origins {
+        let same =
+            Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin);
+        if !same {
+            found.add(
+                "server.allowed_origins",
+                format_args!("`{origin}` is no web origin"),
+                "Write scheme, host and port in lower case, like `https://app.example.com`",
+            );
+        }
+    }
+    for host in &server.allowed_hosts {
+        let parsed = Url::parse(&format!("http://{host}/"));
+        let plain = parsed.is_ok_and(|url| url.username().is_empty() && url.path() == "/");
+        if !plain || host.contains(['/', '@', '?', '#', ' ', '*']) {
+            found.add(
+                "server.allowed_hosts",
+                format_args!("`{host}` is no host or host:port"),
+                "Write it as clients send it in `Host`, without scheme or wildcard",
+            );
+        }
+    }
+    for network in &server.trusted_proxies {
+        if network.prefix_len() == 0 {
+            found.add(
+                "server.trusted_proxies",
+                format_args!("{network} would let every client choose the address it is bound to"),
+                "List only the networks of your own proxies",
+            );
+        }
+    }
+}
+
+fn server_bounds(server: &Server, found: &mut Findings) {
+    found.between(
+        "server.max_body_bytes",
+        server.max_body_bytes,
+        1_024,
+        16 << 20,
+    );
+    found.between(
+        "server.max_head_bytes",
+        server.max_head_bytes,
+        8_192,
+        1 << 20,
+    );
+    found.between(
+        "server.max_connections",
+        server.max_connections,
+        1,
+        1_000_000,
+    );
+    found.between(
+        "server.head_timeout_seconds",
+        server.head_timeout_seconds,
+        1,
+        300,
+    );
+    found.between("server.drain_seconds", server.drain_seconds, 0, 600);
+}
+
+/// Every database URL with its field's name.
+fn database_urls(config: &Config) -> Vec<(String, &SecretString)> {
+    let mut urls = vec![("control.app_url".to_owned(), &config.control.app_url)];
+    let owner = config.control.owner_url.as_ref();
+    urls.extend(owner.map(|url| ("control.owner_url".to_owned(), url)));
+    for (pool, region) in &config.regions {
+        urls.push((format!("regions.{pool}.app_url"), &region.app_url));
+        urls.push((format!("regions.{pool}.recorder_url"), &region.recorder_url));
+        let owner = region.owner_url.as_ref();
+        urls.extend(owner.map(|url| (format!("regions.{pool}.owner_url"), url)));
+    }
+    urls
+}
+
+fn databases(config: &Config, found: &mut Findings) {
+    if config.regions.is_empty() {
+        found.add(
+            "regions",
+            "must name at least one pool, or no call has a place to run",
+            "Add a section like `[regions.eu-west]`",
+        );
+    }
+    for (field, url) in database_urls(config) {
+        let parsed = Url::parse(url.expose_secret());
+        let postgres = parsed.is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+        if !postgres {
+            found.add(
+                field,
+                "must be a postgres:// URL",
+                "Write postgres://role@host:5432/database, the password in the field's *_password_file",
+            );
+        }
+    }
+    let control = config.control.max_connections;
+    found.between("control.max_connections", control, 1, 1_000);
+    for (pool, region) in &config.regions {
+        let field = format!("regions.{pool}.max_connections");
+        found.between(&field, region.max_connections, 1, 1_000);
+    }
+}
+
+fn tokens_and_limits(config: &Config, found: &mut Findings) {
+    let tokens = &config.tokens;
+    found.between("tokens.lifetime_seconds", tokens.lifetime_seconds, 30, 600);
+    found.between("tokens.network_prefix_v4", tokens.network_prefix_v4, 8, 32);
+    found.between(
+        "tokens.network_prefix_v6",
+        tokens.network_prefix_v6,
+        32,
+        128,
+    );
+    limits("admission.principal", config.admission.principal(), found);
+    limits("admission.tenant", config.admission.tenant(), found);
+    found.between(
+        "admission.max_plan_depth",
+        config.admission.max_plan_depth,
+        1,
+        1_000,
+    );
+    found.between(
+        "admission.max_retries",
+        config.admission.max_retries,
+        0,
+        1_000,
+    );
+}
+
+fn limits(front: &str, limits: Limits, found: &mut Findings) {
+    if let Err(error) = limits.check() {
+        found.add(
+            format_args!("{front}_*"),
+            error,
+            "Choose a value in that range",
+        );
+    }
+}
+
+/// What only the local profile may do. Until keys in a KMS and TLS are built, two of these hold for
+/// every configuration, and the remedies say so.
+fn production(config: &Config, environment: &Environment, found: &mut Findings) {
+    found.add(
+        "keys.file",
+        "production refuses a signing key in a local file",
+        "Keys in a KMS are not built yet, so this release cannot start with profile = \"production\": \
+         run it with profile = \"local\"",
+    );
+    found.add(
+        "server.listen",
+        "production refuses plain HTTP",
+        "TLS is not built yet, so this release cannot start with profile = \"production\": run it \
+         with profile = \"local\"",
+    );
+    if config.server.public_url.scheme() != "https" {
+        found.add(
+            "server.public_url",
+            "production refuses plain HTTP",
+            "Give an https:// URL",
+        );
+    }
+    for entry in environment.secrets() {
+        found.add(
+            &entry.name,
+            "production refuses secrets in the environment",
+            "Unset it and write the URL into the configuration file, its password into the \
+             field's *_password_file",
+        );
+    }
+    for (field, url) in database_urls(config) {
+        if !encrypted_or_local(url) {
+            found.add(
+                field,
+                "production refuses a database connection without a verified certificate",
+                "Add ?sslmode=verify-full, or name a Unix socket",
+            );
+        }
+    }
+}
+
+fn encrypted_or_local(url: &SecretString) -> bool {
+    Url::parse(url.expose_secret()).is_ok_and(|url| {
+        url.query_pairs().any(|(key, value)| {
+            (key == "sslmode" && value == "verify-full")
+                || (key == "host" && value.starts_with('/'))
+        })
+    })
+}
+
+impl Server {
+    /// The public origin as it stands in tokens and documents: no slash at its end.
+    pub fn origin(&self) -> &str {
+        self.public_url.as_str().trim_end_matches('/')
+    }
+
+    /// The values of `Host` that are served.
+    pub fn served_hosts(&self) -> Vec<String> {
+        if !self.allowed_hosts.is_empty() {
+            return self.allowed_hosts.clone();
+        }
+        let mut hosts = Vec::new();
+        if let Some(host) = self.public_url.host_str() {
+            hosts.push(match self.public_url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            });
+        }
+        hosts.push(self.listen.to_string());
+        if self.listen.ip().is_loopback() {
+            hosts.push(format!("localhost:{}", self.listen.port()));
+        }
+        hosts
+    }
+
+    /// Whether only this machine can call.
+    pub fn is_loopback(&self) -> bool {
+        let named = match self.public_url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+            Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+            None => false,
+        };
+        named && self.listen.ip().is_loopback()
+    }
+}

@@ -1,0 +1,213 @@
+//! The `PORTCULLIS_*` variables: which there are, and how each lies over the file.
+//!
+//! The list is closed. A variable of this prefix that is not in it stops the start, since a
+//! misspelt limit that is silently ignored is a limit that does not hold.
+
+use portcullis_domain::Pool;
+use toml::{Table, Value};
+
+use super::ConfigError;
+
+/// The prefix of every variable.
+const PREFIX: &str = "PORTCULLIS_";
+
+/// Variables that the command line reads as a client; `serve` leaves them alone.
+pub const CLIENT_VARIABLES: [&str; 2] = ["PORTCULLIS_URL", "PORTCULLIS_TOKEN_FILE"];
+
+/// How a variable's text becomes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Secret,
+    Integer,
+    List,
+}
+
+/// One variable and the field that it lies over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// The variable.
+    pub name: String,
+    /// The keys that lead to the field.
+    pub path: Vec<&'static str>,
+    kind: Kind,
+}
+
+const FIELDS: &[(&[&str], Kind)] = &[
+    (&["profile"], Kind::Text),
+    (&["server", "public_url"], Kind::Text),
+    (&["server", "listen"], Kind::Text),
+    (&["server", "trusted_proxies"], Kind::List),
+    (&["server", "allowed_origins"], Kind::List),
+    (&["server", "allowed_hosts"], Kind::List),
+    (&["server", "max_body_bytes"], Kind::Integer),
+    (&["server", "max_head_bytes"], Kind::Integer),
+    (&["server", "max_connections"], Kind::Integer),
+    (&["server", "head_timeout_seconds"], Kind::Integer),
+    (&["server", "drain_seconds"], Kind::Integer),
+    (&["control", "app_url"], Kind::Secret),
+    (&["control", "app_password_file"], Kind::Text),
+    (&["control", "owner_url"], Kind::Secret),
+    (&["control", "owner_password_file"], Kind::Text),
+    (&["control", "max_connections"], Kind::Integer),
+    (&["keys", "file"], Kind::Text),
+    (&["tokens", "lifetime_seconds"], Kind::Integer),
+    (&["tokens", "network_prefix_v4"], Kind::Integer),
+    (&["tokens", "network_prefix_v6"], Kind::Integer),
+    (&["admission", "principal_rpm"], Kind::Integer),
+    (&["admission", "principal_burst"], Kind::Integer),
+    (&["admission", "principal_concurrency"], Kind::Integer),
+    (&["admission", "principal_daily_cost_usd"], Kind::Integer),
+    (&["admission", "tenant_rpm"], Kind::Integer),
+    (&["admission", "tenant_burst"], Kind::Integer),
+    (&["admission", "tenant_concurrency"], Kind::Integer),
+    (&["admission", "tenant_daily_cost_usd"], Kind::Integer),
+    (&["admission", "max_plan_depth"], Kind::Integer),
+    (&["admission", "max_retries"], Kind::Integer),
+    (&["telemetry", "log_format"], Kind::Text),
+    (&["telemetry", "log_level"], Kind::Text),
+];
+
+const REGION_FIELDS: &[(&str, Kind)] = &[
+    ("app_url", Kind::Secret),
+    ("app_password_file", Kind::Text),
+    ("recorder_url", Kind::Secret),
+    ("recorder_password_file", Kind::Text),
+    ("owner_url", Kind::Secret),
+    ("owner_password_file", Kind::Text),
+    ("max_connections", Kind::Integer),
+];
+
+/// Every variable that lies over a field.
+pub fn overrides() -> Vec<Override> {
+    let plain = FIELDS.iter().map(|(path, kind)| (path.to_vec(), *kind));
+    let regional = Pool::ALL.into_iter().flat_map(|pool| {
+        REGION_FIELDS
+            .iter()
+            .map(move |(field, kind)| (vec!["regions", pool.as_str(), *field], *kind))
+    });
+    plain
+        .chain(regional)
+        .map(|(path, kind)| Override {
+            name: variable(&path),
+            path,
+            kind,
+        })
+        .collect()
+}
+
+fn variable(path: &[&str]) -> String {
+    let words = path.join("_").replace('-', "_").to_ascii_uppercase();
+    format!("{PREFIX}{words}")
+}
+
+/// The variables of this prefix that are set.
+#[derive(Debug, Default)]
+pub struct Environment {
+    set: Vec<(Override, String)>,
+}
+
+impl Environment {
+    /// The process's own environment.
+    ///
+    /// # Errors
+    /// A variable of the prefix is unknown or no UTF-8.
+    pub fn of_process() -> Result<Self, ConfigError> {
+        let of_prefix = std::env::vars_os()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+        let mut pairs = Vec::new();
+        for (name, value) in of_prefix {
+            let name = name.to_string_lossy().into_owned();
+            let Ok(value) = value.into_string() else {
+                return Err(ConfigError::VariableValue {
+                    name,
+                    expected: "UTF-8 text",
+                });
+            };
+            pairs.push((name, value));
+        }
+        Self::from_pairs(pairs)
+    }
+
+    /// From names and values; those of other prefixes are left alone.
+    ///
+    /// # Errors
+    /// A variable of the prefix is unknown.
+    pub fn from_pairs(
+        pairs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let known = overrides();
+        let mut set = Vec::new();
+        for (name, value) in pairs {
+            if !name.starts_with(PREFIX) || CLIENT_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            match known.iter().find(|entry| entry.name == name) {
+                Some(entry) => set.push((entry.clone(), value)),
+                None => return Err(ConfigError::UnknownVariable { name }),
+            }
+        }
+        Ok(Self { set })
+    }
+
+    /// The names of the variables that hold secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &Override> {
+        self.set
+            .iter()
+            .filter(|(entry, _)| entry.kind == Kind::Secret)
+            .map(|(entry, _)| entry)
+    }
+
+    /// Lays the variables over the file's table.
+    ///
+    /// # Errors
+    /// A value does not fit its field's kind.
+    pub(super) fn lay_over(&self, table: &mut Table) -> Result<(), ConfigError> {
+        for (entry, text) in &self.set {
+            put(table, &entry.path, value_of(entry, text)?);
+        }
+        Ok(())
+    }
+}
+
+fn value_of(entry: &Override, text: &str) -> Result<Value, ConfigError> {
+    Ok(match entry.kind {
+        Kind::Text | Kind::Secret => Value::String(text.to_owned()),
+        // The parse error would repeat the rule below and could repeat the value.
+        Kind::Integer => match text.parse::<i64>() {
+            Ok(number) => Value::Integer(number),
+            Err(_) => {
+                return Err(ConfigError::VariableValue {
+                    name: entry.name.clone(),
+                    expected: "a whole number",
+                });
+            }
+        },
+        Kind::List => Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::String(item.to_owned()))
+                .collect(),
+        ),
+    })
+}
+
+/// Sets the field at `path`. A section that the file writes as something else than a table is left
+/// as it is: reading it then says so.
+fn put(table: &mut Table, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [field] => {
+            table.insert((*field).to_owned(), value);
+        }
+        [section, rest @ ..] => {
+            let inner = table
+                .entry((*section).to_owned())
+                .or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The sections of the configuration file, one struct each. Units stand in the names.
+//!
+//! These are plain data: what a value may be is checked in `check`, so that every violation is told
+//! at once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use portcullis_domain::{Limits, MicroUsd, StopRules};
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use super::ConfigError;
+
+/// What may be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// One machine, keys in a file, plain HTTP: what `portcullis up` makes.
+    Local,
+    /// Refuses to start on anything that only `local` may do.
+    Production,
+}
+
+/// Where and how the replica is reached.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The origin that clients call: scheme, host and, where it is not the default, port. It is the
+    /// issuer's id and the front of every token's audience, so all replicas name the same one.
+    pub public_url: Url,
+    /// The address that this replica listens on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Networks whose `Forwarded` header is believed. Danger: whoever is in them chooses the client
+    /// address that a token is bound to.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Web origins whose pages may call. None by default: programs send no `Origin`.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    /// Values of `Host` that are served, `host` or `host:port`. By default those of `public_url` and
+    /// of `listen`.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// The largest request body.
+    #[serde(default = "default_max_body_bytes")]
+    pub max_body_bytes: usize,
+    /// The largest request head: request line and headers.
+    #[serde(default = "default_max_head_bytes")]
+    pub max_head_bytes: usize,
+    /// Connections served at once; more wait in the kernel's queue.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
+    /// How long a request head may take to arrive; also how long an idle connection is kept.
+    #[serde(default = "default_head_timeout_seconds")]
+    pub head_timeout_seconds: u64,
+    /// How long calls under way may go on when the replica is asked to stop.
+    #[serde(default = "default_drain_seconds")]
+    pub drain_seconds: u64,
+}
+
+const fn default_max_body_bytes() -> usize {
+    1_048_576
+}
+const fn default_max_head_bytes() -> usize {
+    32_768
+}
+const fn default_max_connections() -> usize {
+    4_096
+}
+const fn default_head_timeout_seconds() -> u64 {
+    30
+}
+const fn default_drain_seconds() -> u64 {
+    10
+}
+
+/// The control database.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// `postgres://…` of the role that serves.
+    pub app_url: SecretString,
+    /// The file that holds that role's password.
+    pub app_password_file: Option<PathBuf>,
+    /// `postgres://…` of the role that migrates; only `migrate` and `up` need it.
+    pub owner_url: Option<SecretString>,
+    /// The file that holds that role's password.
+    pub owner_password_file: Option<PathBuf>,
+    /// Connections that a replica opens as `app`.
+    #[serde(default = "default_control_connections")]
+    pub max_connections: u32,
+}
+
+/// A regional database.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// `postgres://…` of the role that serves.
+    pub app_url: SecretString,
+    /// The file that holds that role's password.
+    pub app_password_file: Option<PathBuf>,
+    /// `postgres://…` of the role that only inserts records.
+    pub recorder_url: SecretString,
+    /// The file that holds that role's password.
+    pub recorder_password_file: Option<PathBuf>,
+    /// `postgres://…` of the role that migrates; only `migrate` and `up` need it.
+    pub owner_url: Option<SecretString>,
+    /// The file that holds that role's password.
+    pub owner_password_file: Option<PathBuf>,
+    /// Connections that a replica opens as `app`.
+    #[serde(default = "default_region_connections")]
+    pub max_connections: u32,
+}
+
+const fn default_control_connections() -> u32 {
+    8
+}
+const fn default_region_connections() -> u32 {
+    8
+}
+
+/// Where the keys are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The key file of the local profile, readable by its owner alone. Never in production.
+    pub file: PathBuf,
+}
+
+/// Access tokens.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokens {
+    /// How long a token that we issue is valid; at most 600.
+    pub lifetime_seconds: u32,
+    /// Bits of an IPv4 client address that a bearer token is bound to.
+    pub network_prefix_v4: u8,
+    /// Bits of an IPv6 client address that a bearer token is bound to.
+    pub network_prefix_v6: u8,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            lifetime_seconds: 600,
+            network_prefix_v4: 24,
+            network_prefix_v6: 64,
+        }
+    }
+}
+
+/// Limits of a principal or a tenant that has none of its own.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// Calls a minute of one principal.
+    pub principal_rpm: u32,
+    /// Calls of one principal that may come at once.
+    pub principal_burst: u32,
+    /// Calls of one principal under way at once.
+    pub principal_concurrency: u32,
+    /// What one principal's day may cost, in whole dollars.
+    pub principal_daily_cost_usd: u32,
+    /// Calls a minute of a whole tenant.
+    pub tenant_rpm: u32,
+    /// Calls of a whole tenant that may come at once.
+    pub tenant_burst: u32,
+    /// Calls of a whole tenant under way at once.
+    pub tenant_concurrency: u32,
+    /// What a tenant's day may cost, in whole dollars.
+    pub tenant_daily_cost_usd: u32,
+    /// The deepest nesting of plans that may call a tool.
+    pub max_plan_depth: u32,
+    /// The highest number of repeats of one step.
+    pub max_retries: u32,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            principal_rpm: 60,
+            principal_burst: 100,
+            principal_concurrency: 5,
+            principal_daily_cost_usd: 50,
+            tenant_rpm: 6_000,
+            tenant_burst: 1_000,
+            tenant_concurrency: 200,
+            tenant_daily_cost_usd: 1_000,
+            max_plan_depth: 12,
+            max_retries: 3,
+        }
+    }
+}
+
+fn whole_dollars(usd: u32) -> MicroUsd {
+    MicroUsd(u64::from(usd).saturating_mul(1_000_000))
+}
+
+impl Admission {
+    /// The limits of a principal that has none of its own.
+    pub fn principal(&self) -> Limits {
+        Limits {
+            rpm: self.principal_rpm,
+            burst: self.principal_burst,
+            concurrency: self.principal_concurrency,
+            daily_cost: whole_dollars(self.principal_daily_cost_usd),
+        }
+    }
+
+    /// The limits of a tenant that has none of its own.
+    pub fn tenant(&self) -> Limits {
+        Limits {
+            rpm: self.tenant_rpm,
+            burst: self.tenant_burst,
+            concurrency: self.tenant_concurrency,
+            daily_cost: whole_dollars(self.tenant_daily_cost_usd),
+        }
+    }
+
+    /// When a plan has to stop.
+    pub const fn stop_rules(&self) -> StopRules {
+        StopRules {
+            max_plan_depth: self.max_plan_depth,
+            max_retries: self.max_retries,
+        }
+    }
+}
+
+/// What the replica tells its operator.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// Which log lines are written: a level, or `tracing` directives such as
+    /// `info,portcullis_store=debug`.
+    pub log_level: String,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            log_format: LogFormat::Json,
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How one role reaches one database.
+#[derive(Debug)]
+pub struct DatabaseLogin {
+    /// `postgres://…`, maybe with a password in it.
+    pub url: SecretString,
+    /// The password, where it stands in a file of its own.
+    pub password: Option<SecretString>,
+}
+
+impl DatabaseLogin {
+    fn read(
+        field: &str,
+        url: &SecretString,
+        password_file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let password = match password_file {
+            None => None,
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| ConfigError::PasswordFile {
+                        field: field.to_owned(),
+                        path: path.to_owned(),
+                        source,
+                    })?;
+                Some(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+            }
+        };
+        Ok(Self {
+            url: url.clone(),
+            password,
+        })
+    }
+}
+
+impl Control {
+    /// The login of the role that serves.
+    ///
+    /// # Errors
+    /// The password file cannot be read.
+    pub fn app(&self) -> Result<DatabaseLogin, ConfigError> {
+        let file = self.app_password_file.as_deref();
+        DatabaseLogin::read("control.app_password_file", &self.app_url, file)
+    }
+
+    /// The login of the role that migrates, if the file names one.
+    ///
+    /// # Errors
+    /// The password file cannot be read.
+    pub fn owner(&self) -> Result<Option<DatabaseLogin>, ConfigError> {
+        let file = self.owner_password_file.as_deref();
+        self.owner_url
+            .as_ref()
+            .map(|url| DatabaseLogin::read("control.owner_password_file", url, file))
+            .transpose()
+    }
+}
+
+impl Region {
+    /// The login of the role that serves.
+    ///
+    /// # Errors
+    /// The password file cannot be read.
+    pub fn app(&self) -> Result<DatabaseLogin, ConfigError> {
+        let file = self.app_password_file.as_deref();
+        DatabaseLogin::read("regions.*.app_password_file", &self.app_url, file)
+    }
+
+    /// The login of the role that inserts records.
+    ///
+    /// # Errors
+    /// The password file cannot be read.
+    pub fn recorder(&self) -> Result<DatabaseLogin, ConfigError> {
+        let file = self.recorder_password_file.as_deref();
+        DatabaseLogin::read("regions.*.recorder_password_file", &self.recorder_url, file)
+    }
+
+    /// The login of the role that migrates, if the file names one.
+    ///
+    /// # Errors
+    /// The password file cannot be read.
+    pub fn owner(&self) -> Result<Option<DatabaseLogin>, ConfigError> {
+        let file = self.owner_password_file.as_deref();
+        self.owner_url
+            .as_ref()
+            .map(|url| DatabaseLogin::read("regions.*.owner_password_file", url, file))
+            .transpose()
+    }
+}
