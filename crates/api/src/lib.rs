@@ -3,4 +3,5 @@
 //!
 //! This file declares them and does nothing else; `serve` is the only place that knows every room.
 
+pub mod cli;
 pub mod config;

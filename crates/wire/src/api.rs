@@ -1,0 +1,39 @@
+//! The resources of `/api/v1`, as the management API writes them and its clients read them.
+//!
+//! Requests refuse unknown members. No type here carries a stored secret: a secret exists only in
+//! the answer that creates it.
+
+pub mod limits;
+pub mod policy;
+pub mod principal;
+pub mod record;
+pub mod role;
+pub mod schema;
+pub mod service_token;
+pub mod tenant;
+pub mod tool;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use limits::{LimitsSetting, PutLimits};
+pub use policy::{PolicyDiagnostic, PolicyStatus, PolicyVersion, PublishPolicy};
+pub use principal::{
+    ClientSecret, CreateGrant, CreatePrincipal, CreateSecret, CreatedSecret, Grant, Principal,
+    PrincipalStatus, UpdatePrincipal,
+};
+pub use record::Record;
+pub use role::Role;
+pub use service_token::{CreateServiceToken, CreatedServiceToken, ServiceToken};
+pub use tenant::{CreateTenant, ReplayMode, Tenant, UpdateTenant};
+pub use tool::{Tool, ToolDetail, ToolVersion, UpdateTool};
+
+/// One page of a list, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The things on this page.
+    pub items: Vec<T>,
+    /// What to send as `cursor` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
