@@ -59,6 +59,9 @@ texts! {
     Pool = "^(eu-west|us-east)$", "eu-west";
     /// Whose law applies.
     Jurisdiction = "^(EU|US)$", "EU";
+    /// What a second use of an access token means: it has to come from the network of the first,
+    /// it is refused, or plain bearer tokens are refused altogether.
+    ReplayMode = "^(network|one-time|sender-constrained)$", "network";
 }
 
 /// Rates, concurrency and money, as `policies/limits.json` writes them.

@@ -1,8 +1,6 @@
 //! Tenants.
 
-use std::fmt;
-use std::str::FromStr;
-
+pub use portcullis_domain::ReplayMode;
 use portcullis_domain::id::{self, Id};
 use portcullis_domain::{Jurisdiction, Pool};
 use serde::{Deserialize, Serialize};
@@ -10,55 +8,6 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::schema;
-
-/// What a second use of an access token of this tenant means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReplayMode {
-    /// A token stays with the network that used it first.
-    #[default]
-    Network,
-    /// A token is spent by its first use.
-    OneTime,
-    /// A token must be bound to a key or a certificate; plain bearer tokens are refused.
-    SenderConstrained,
-}
-
-impl ReplayMode {
-    /// Every mode.
-    pub const ALL: [Self; 3] = [Self::Network, Self::OneTime, Self::SenderConstrained];
-
-    /// The name used in SQL, JSON and the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Network => "network",
-            Self::OneTime => "one-time",
-            Self::SenderConstrained => "sender-constrained",
-        }
-    }
-}
-
-impl fmt::Display for ReplayMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A name that is no replay mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a replay mode is network, one-time or sender-constrained")]
-pub struct ReplayModeError;
-
-impl FromStr for ReplayMode {
-    type Err = ReplayModeError;
-
-    fn from_str(text: &str) -> Result<Self, ReplayModeError> {
-        Self::ALL
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or(ReplayModeError)
-    }
-}
 
 /// A customer of the platform, isolated from every other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -78,6 +27,7 @@ pub struct Tenant {
     #[schema(value_type = schema::Jurisdiction)]
     pub region: Jurisdiction,
     /// What a second use of an access token means.
+    #[schema(value_type = schema::ReplayMode)]
     pub replay: ReplayMode,
     /// Where its agents call tools.
     pub mcp_url: String,
@@ -103,6 +53,7 @@ pub struct CreateTenant {
     pub home_pool: Pool,
     /// What a second use of an access token means.
     #[serde(default)]
+    #[schema(value_type = schema::ReplayMode)]
     pub replay: ReplayMode,
 }
 
@@ -115,5 +66,6 @@ pub struct UpdateTenant {
     pub name: Option<String>,
     /// What a second use of an access token means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::ReplayMode>)]
     pub replay: Option<ReplayMode>,
 }
