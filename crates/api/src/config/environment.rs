@@ -3,6 +3,9 @@
 //! The list is closed. A variable of this prefix that is not in it stops the start, since a
 //! misspelt limit that is silently ignored is a limit that does not hold.
 
+use std::path::PathBuf;
+
+use nix::unistd::Uid;
 use portcullis_domain::Pool;
 use toml::{Table, Value};
 
@@ -99,6 +102,27 @@ pub fn overrides() -> Vec<Override> {
 fn variable(path: &[&str]) -> String {
     let words = path.join("_").replace('-', "_").to_ascii_uppercase();
     format!("{PREFIX}{words}")
+}
+
+/// Where the local platform keeps its data: `/var/lib/portcullis` for root, whose home the
+/// database server's user may not enter; otherwise `$XDG_DATA_HOME/portcullis` or
+/// `$HOME/.local/share/portcullis` (XDG Base Directory). Nothing where neither is set.
+pub fn default_data_folder() -> Option<PathBuf> {
+    if Uid::effective().is_root() {
+        return Some(PathBuf::from("/var/lib/portcullis"));
+    }
+    let folder = |name| std::env::var_os(name).map(PathBuf::from);
+    // The standard: a relative path is to be ignored.
+    let data = folder("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| folder("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("portcullis"))
+}
+
+/// The folders in which programs are looked for.
+pub fn search_path() -> Vec<PathBuf> {
+    std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default()
 }
 
 /// The variables of this prefix that are set.

@@ -12,7 +12,9 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
-pub use environment::{CLIENT_VARIABLES, Environment, Override, overrides};
+pub use environment::{
+    CLIENT_VARIABLES, Environment, Override, default_data_folder, overrides, search_path,
+};
 pub use error::{ConfigError, Violation};
 pub use load::{load, parse};
 pub use sections::{
