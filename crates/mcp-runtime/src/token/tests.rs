@@ -1,0 +1,4 @@
+//! What tokens must and must not do, from outside.
+
+mod forged;
+mod reused;

@@ -1,0 +1,282 @@
+//! The one way from a presented token to a verified one.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use portcullis_domain::caller::AuthStrength;
+use portcullis_domain::id::{Id, Tenant};
+use portcullis_domain::{Clock, PrincipalName, ReplayMode, Scope};
+use portcullis_keys::LocalKeys;
+use time::OffsetDateTime;
+
+use super::cache::{KnownToken, Place, TokenCache};
+use super::claims::{Claims, MAX_SKEW};
+use super::error::TokenError;
+use super::key::IssuerKeys;
+use super::network::{ClientNetwork, NetworkPrefix, TrustedProxies};
+use super::presented::Presented;
+use super::replay::{
+    Binding, BindingKind, BindingStore, BindingStoreError, Bound, Use, binding_hash, judge,
+    keep_until, kind_for,
+};
+use super::verify::{self, Verified};
+
+/// What a tenant's URL asks of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantKey {
+    /// The tenant whose URL was called.
+    pub id: Id<Tenant>,
+    /// The tenant's MCP URL, which the token's `aud` has to be.
+    pub audience: String,
+    /// What a second use means.
+    pub replay: ReplayMode,
+    /// How much of the client's address counts.
+    pub prefix: NetworkPrefix,
+}
+
+/// A token that is genuine, valid now, made for this tenant, and used from where it may be.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifiedToken {
+    tenant: Id<Tenant>,
+    claims: Claims,
+    auth: AuthStrength,
+}
+
+impl VerifiedToken {
+    /// The tenant whose URL was called.
+    pub const fn tenant(&self) -> Id<Tenant> {
+        self.tenant
+    }
+
+    /// Who issued it, `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.claims.issuer
+    }
+
+    /// Who it speaks for, `sub`.
+    pub const fn subject(&self) -> &PrincipalName {
+        &self.claims.subject
+    }
+
+    /// The client that it was issued to, `client_id`. Tokens of our own issuer name the principal's
+    /// id here, which tells a principal from a later one of the same name.
+    pub fn client_id(&self) -> Option<&str> {
+        self.claims.client_id.as_deref()
+    }
+
+    /// The scopes that it carries. What the principal may really do is less: its live grants.
+    pub const fn scopes(&self) -> &BTreeSet<Scope> {
+        &self.claims.scopes
+    }
+
+    /// The purpose that it states.
+    pub fn purpose(&self) -> Option<&str> {
+        self.claims.purpose.as_deref()
+    }
+
+    /// Who acts for the subject, the present actor first, `act`.
+    pub fn actors(&self) -> &[String] {
+        &self.claims.actors
+    }
+
+    /// The strongest thing that the request proved.
+    pub const fn auth(&self) -> AuthStrength {
+        self.auth
+    }
+
+    /// When it expires, `exp`.
+    pub const fn expires_at(&self) -> OffsetDateTime {
+        self.claims.expires_at
+    }
+}
+
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken")
+            .field("tenant", &self.tenant)
+            .field("subject", &self.claims.subject)
+            .field("auth", &self.auth)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`TokenVerifier`] is made of.
+#[derive(Debug)]
+pub struct VerifierParts {
+    /// The issuers that tenants trust, and their keys.
+    pub issuers: Arc<dyn IssuerKeys>,
+    /// Where first uses are remembered, for all replicas.
+    pub bindings: Arc<dyn BindingStore>,
+    /// Has the key under which addresses are hashed for the database.
+    pub keys: Arc<LocalKeys>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The proxies whose `Forwarded` is believed.
+    pub proxies: TrustedProxies,
+    /// How many verified tokens a replica remembers; each takes about a kilobyte.
+    pub cache_entries: usize,
+    /// How long to wait for the database before a token is refused.
+    pub binding_timeout: StdDuration,
+}
+
+/// Verifies tokens and binds them to where they are used.
+#[derive(Debug)]
+pub struct TokenVerifier {
+    parts: VerifierParts,
+    cache: TokenCache,
+}
+
+/// A request for one token's acceptance.
+struct Attempt<'a> {
+    place: Place,
+    tenant: &'a TenantKey,
+    network: ClientNetwork,
+    now: OffsetDateTime,
+}
+
+impl TokenVerifier {
+    /// A verifier with an empty memory.
+    pub fn new(parts: VerifierParts) -> Self {
+        let cache = TokenCache::new(parts.cache_entries);
+        Self { parts, cache }
+    }
+
+    /// Authenticates a request at a tenant's URL.
+    ///
+    /// # Errors
+    /// Every reason for which a token is refused; [`TokenError::Unavailable`] if the database could
+    /// not say whether the token was used before.
+    pub async fn authenticate(
+        &self,
+        presented: &Presented<'_>,
+        tenant: &TenantKey,
+    ) -> Result<Arc<VerifiedToken>, TokenError> {
+        let token = presented.bearer()?;
+        let client = self
+            .parts
+            .proxies
+            .client(presented.peer(), presented.forwarded())?;
+        let attempt = Attempt {
+            place: Place::of(token, tenant),
+            tenant,
+            network: tenant.prefix.network(client),
+            now: self.parts.clock.now(),
+        };
+        if let Some(known) = self.known(&attempt) {
+            return self.accept_later(&attempt, &known);
+        }
+        let verified = verify::verify(token, tenant, self.parts.issuers.as_ref(), attempt.now)?;
+        self.accept_verified(&attempt, verified).await
+    }
+
+    /// What this replica remembers of a token, if the key that verified it is still the issuer's: a
+    /// key that was withdrawn or replaced takes its tokens with it.
+    fn known(&self, attempt: &Attempt<'_>) -> Option<Arc<KnownToken>> {
+        let known = self.cache.get(&attempt.place)?;
+        let key = self
+            .parts
+            .issuers
+            .find(attempt.tenant.id, known.token.issuer(), &known.kid)
+            .ok()
+            .filter(|key| Arc::ptr_eq(key, &known.key));
+        if key.is_none() {
+            self.cache.remove(&attempt.place);
+            return None;
+        }
+        Some(known)
+    }
+
+    /// A use that is not the first. Memory is as good as the database for it, since bindings never
+    /// change; and where one use is all, it is refused whatever it shows.
+    fn accept_later(
+        &self,
+        attempt: &Attempt<'_>,
+        known: &KnownToken,
+    ) -> Result<Arc<VerifiedToken>, TokenError> {
+        if attempt.now - known.token.expires_at() > MAX_SKEW {
+            self.cache.remove(&attempt.place);
+            return Err(TokenError::Expired);
+        }
+        let asked = self.asked(attempt, &known.token.claims)?;
+        judge(&asked, &known.bound)?;
+        Ok(Arc::clone(&known.token))
+    }
+
+    /// A token that this replica has just verified: binds its id, or finds out what it is bound to.
+    async fn accept_verified(
+        &self,
+        attempt: &Attempt<'_>,
+        verified: Verified,
+    ) -> Result<Arc<VerifiedToken>, TokenError> {
+        let asked = self.asked(attempt, &verified.claims)?;
+        let mut first = false;
+        let learn = async {
+            let (use_, known) = self.bind(attempt, asked, verified).await?;
+            first = use_ == Use::First;
+            Ok(Arc::new(known))
+        };
+        let waited = tokio::time::timeout(
+            self.parts.binding_timeout,
+            self.cache.get_or_learn(&attempt.place, learn),
+        )
+        .await;
+        let known = match waited {
+            Ok(answer) => answer.map_err(TokenError::Unavailable)?,
+            Err(_elapsed) => return Err(TokenError::Unavailable(BindingStoreError::Timeout)),
+        };
+        if first {
+            Ok(Arc::clone(&known.token))
+        } else {
+            self.accept_later(attempt, &known)
+        }
+    }
+
+    /// What a use asks its token to be bound to.
+    fn asked(&self, attempt: &Attempt<'_>, claims: &Claims) -> Result<Bound, TokenError> {
+        let kind = kind_for(attempt.tenant.replay)?;
+        let keys = self.parts.keys.as_ref();
+        let hash = binding_hash(keys, attempt.tenant.id, claims, &attempt.network);
+        Ok(Bound { kind, hash })
+    }
+
+    async fn bind(
+        &self,
+        attempt: &Attempt<'_>,
+        asked: Bound,
+        verified: Verified,
+    ) -> Result<(Use, KnownToken), BindingStoreError> {
+        let Verified { claims, kid, key } = verified;
+        let binding = Binding {
+            tenant: attempt.tenant.id,
+            issuer: claims.issuer.clone(),
+            token_id: claims.token_id.clone(),
+            bound: asked,
+            keep_until: keep_until(claims.expires_at, attempt.now),
+        };
+        let use_ = self.parts.bindings.bind(binding).await?;
+        let bound = match use_ {
+            Use::First => asked,
+            Use::Later(bound) => bound,
+        };
+        let auth = match asked.kind {
+            BindingKind::Network => AuthStrength::Bearer,
+            BindingKind::OneTime => AuthStrength::OneTime,
+        };
+        let token = Arc::new(VerifiedToken {
+            tenant: attempt.tenant.id,
+            claims,
+            auth,
+        });
+        Ok((
+            use_,
+            KnownToken {
+                token,
+                kid,
+                key,
+                bound,
+            },
+        ))
+    }
+}
