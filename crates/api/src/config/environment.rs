@@ -15,7 +15,7 @@ use super::ConfigError;
 const PREFIX: &str = "PORTCULLIS_";
 
 /// Variables that the command line reads as a client; `serve` leaves them alone.
-pub const CLIENT_VARIABLES: [&str; 2] = ["PORTCULLIS_URL", "PORTCULLIS_TOKEN_FILE"];
+pub const CLIENT_VARIABLES: [&str; 2] = ["PORTCULLIS_SERVER", "PORTCULLIS_TOKEN_FILE"];
 
 /// How a variable's text becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,4 +28,6 @@ pub struct Record {
     pub leaf: String,
     /// The replica's Ed25519 signature over the leaf, base64url without padding.
     pub signature: String,
+    /// The key that signed it.
+    pub key_id: String,
 }

@@ -15,8 +15,8 @@ pub struct ServiceToken {
     pub id: Id<id::ServiceToken>,
     /// What it is for, in words.
     pub name: String,
-    /// What its holder may do.
-    pub role: Role,
+    /// What its holder may do: what any of these roles allows.
+    pub roles: Vec<Role>,
     /// The tenant in which; absent for the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::TenantId>)]
@@ -40,8 +40,9 @@ pub struct ServiceToken {
 pub struct CreateServiceToken {
     /// What it is for: 1 to 200 characters.
     pub name: String,
-    /// What its holder may do.
-    pub role: Role,
+    /// What its holder may do: what any of these roles allows. `platform` stands alone.
+    #[schema(min_items = 1, max_items = 5)]
+    pub roles: Vec<Role>,
     /// The tenant's slug or id; absent for the role `platform`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -55,7 +56,7 @@ pub struct CreateServiceToken {
 pub struct CreatedServiceToken {
     /// What was created.
     pub service_token: ServiceToken,
-    /// The token: `pst_` and 43 characters.
+    /// The token: `pst_`, the 32 digits of its id, `_` and 43 characters.
     pub token: String,
 }
 

@@ -1,0 +1,134 @@
+//! Why a command did not succeed, what to do about it, and with which exit code it ends.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use portcullis_wire::Problem;
+
+use super::operator::OperatorFileError;
+
+/// The exit code of a command that did what it was asked.
+pub const EXIT_OK: u8 = 0;
+/// The server refused, or something failed.
+pub const EXIT_FAILED: u8 = 1;
+/// The command line is not understood.
+pub const EXIT_USAGE: u8 = 2;
+/// The server cannot be reached.
+pub const EXIT_UNREACHABLE: u8 = 3;
+/// The credentials do not work, or their role does not allow this.
+pub const EXIT_UNAUTHORISED: u8 = 4;
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no usable operator file.
+    #[error(transparent)]
+    Operator(#[from] OperatorFileError),
+    /// The server cannot be reached, or broke off.
+    #[error(
+        "cannot reach the server {server} ({source}): is it running? Start it with `portcullis up`, \
+         or name another one with --server"
+    )]
+    Unreachable {
+        /// The server.
+        server: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// The server refused.
+    #[error("{}", told(.0))]
+    Refused(Box<Problem>),
+    /// The token endpoint refused (RFC 6749 §5.2).
+    #[error("the token endpoint refused: {code}{description}")]
+    TokenRefused {
+        /// Its error code.
+        code: String,
+        /// Its description, after a colon.
+        description: String,
+        /// Whether the client's credentials do not work.
+        credentials: bool,
+    },
+    /// The answer is not what a server of this version says.
+    #[error(
+        "the server {server} answered {status} with something that this version does not know: \
+         is it a Portcullis server of the same version?"
+    )]
+    Foreign {
+        /// The server.
+        server: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// A file of this machine.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A policy does not hold.
+    #[error("{0}")]
+    Policy(String),
+    /// Standard output is gone.
+    #[error("cannot write the output: {0}")]
+    Output(#[source] std::io::Error),
+    /// The machine gave no random bytes.
+    #[error(transparent)]
+    Entropy(#[from] portcullis_keys::EntropyError),
+}
+
+impl CliError {
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => EXIT_USAGE,
+            Self::Unreachable { .. } => EXIT_UNREACHABLE,
+            Self::Refused(problem) if matches!(problem.status, 401 | 403) => EXIT_UNAUTHORISED,
+            Self::TokenRefused {
+                credentials: true, ..
+            } => EXIT_UNAUTHORISED,
+            Self::Operator(_)
+            | Self::Refused(_)
+            | Self::TokenRefused { .. }
+            | Self::Foreign { .. }
+            | Self::File { .. }
+            | Self::Policy(_)
+            | Self::Output(_)
+            | Self::Entropy(_) => EXIT_FAILED,
+        }
+    }
+}
+
+fn told(problem: &Problem) -> String {
+    let mut text = problem.title.clone();
+    if !problem.detail.is_empty() {
+        text = format!("{text}: {}", problem.detail);
+    }
+    if let Some(list) = problem.facts.get("diagnostics").and_then(|v| v.as_array()) {
+        for item in list {
+            let number = |name| item.get(name).and_then(serde_json::Value::as_u64);
+            let message = item.get("message").and_then(|v| v.as_str());
+            // Writing to a `String` cannot fail.
+            let _ = write!(
+                text,
+                "\n  {}:{}: {}",
+                number("line").unwrap_or(0),
+                number("column").unwrap_or(0),
+                message.unwrap_or_default()
+            );
+        }
+    }
+    if let Some(remedy) = &problem.remedy {
+        text = format!("{text}\n{remedy}");
+    }
+    if let (500.., Some(trace)) = (problem.status, &problem.trace_id) {
+        text = format!("{text} (trace {trace}: the server's log says why)");
+    }
+    text
+}
