@@ -132,12 +132,19 @@ fn server_bounds(server: &Server, found: &mut Findings) {
 
 /// Every database URL with its field's name.
 fn database_urls(config: &Config) -> Vec<(String, &SecretString)> {
-    let mut urls = vec![("control.app_url".to_owned(), &config.control.app_url)];
+    let mut urls = vec![
+        ("control.app_url".to_owned(), &config.control.app_url),
+        (
+            "control.sweeper_url".to_owned(),
+            &config.control.sweeper_url,
+        ),
+    ];
     let owner = config.control.owner_url.as_ref();
     urls.extend(owner.map(|url| ("control.owner_url".to_owned(), url)));
     for (pool, region) in &config.regions {
         urls.push((format!("regions.{pool}.app_url"), &region.app_url));
         urls.push((format!("regions.{pool}.recorder_url"), &region.recorder_url));
+        urls.push((format!("regions.{pool}.sweeper_url"), &region.sweeper_url));
         let owner = region.owner_url.as_ref();
         urls.extend(owner.map(|url| (format!("regions.{pool}.owner_url"), url)));
     }

@@ -65,6 +65,15 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is a password file, but the URL has no place for a password.
+    #[error(
+        "{field}: the URL beside it names no host, so no password can go with it. Write one, \
+             such as postgres://role@localhost/database?host=/path/of/the/socket"
+    )]
+    PasswordPlace {
+        /// The field that names the file.
+        field: String,
+    },
 }
 
 fn list(violations: &[Violation]) -> String {

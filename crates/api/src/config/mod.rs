@@ -18,7 +18,7 @@ pub use environment::{
 pub use error::{ConfigError, Violation};
 pub use load::{load, parse};
 pub use sections::{
-    Admission, Control, DatabaseLogin, Keys, LogFormat, Profile, Region, Server, Telemetry, Tokens,
+    Admission, Control, Keys, LogFormat, Profile, Region, Server, Telemetry, Tokens,
 };
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use portcullis_domain::{Limits, MicroUsd, StopRules};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
@@ -85,6 +85,10 @@ pub struct Control {
     pub app_url: SecretString,
     /// The file that holds that role's password.
     pub app_password_file: Option<PathBuf>,
+    /// `postgres://…` of the role that does the named jobs across tenants.
+    pub sweeper_url: SecretString,
+    /// The file that holds that role's password.
+    pub sweeper_password_file: Option<PathBuf>,
     /// `postgres://…` of the role that migrates; only `migrate` and `up` need it.
     pub owner_url: Option<SecretString>,
     /// The file that holds that role's password.
@@ -106,6 +110,10 @@ pub struct Region {
     pub recorder_url: SecretString,
     /// The file that holds that role's password.
     pub recorder_password_file: Option<PathBuf>,
+    /// `postgres://…` of the role that does the named jobs across tenants.
+    pub sweeper_url: SecretString,
+    /// The file that holds that role's password.
+    pub sweeper_password_file: Option<PathBuf>,
     /// `postgres://…` of the role that migrates; only `migrate` and `up` need it.
     pub owner_url: Option<SecretString>,
     /// The file that holds that role's password.
@@ -259,91 +267,102 @@ pub enum LogFormat {
     Text,
 }
 
-/// How one role reaches one database.
-#[derive(Debug)]
-pub struct DatabaseLogin {
-    /// `postgres://…`, maybe with a password in it.
-    pub url: SecretString,
-    /// The password, where it stands in a file of its own.
-    pub password: Option<SecretString>,
+/// The URL of a role with its password in it, where that stands in a file of its own.
+fn login(
+    field: &str,
+    url: &SecretString,
+    password_file: Option<&Path>,
+) -> Result<SecretString, ConfigError> {
+    let Some(path) = password_file else {
+        return Ok(url.clone());
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::PasswordFile {
+        field: field.to_owned(),
+        path: path.to_owned(),
+        source,
+    })?;
+    let password = SecretString::from(text.trim_end_matches(['\r', '\n']));
+    with_password(url, &password).ok_or_else(|| ConfigError::PasswordPlace {
+        field: field.to_owned(),
+    })
 }
 
-impl DatabaseLogin {
-    fn read(
-        field: &str,
-        url: &SecretString,
-        password_file: Option<&Path>,
-    ) -> Result<Self, ConfigError> {
-        let password = match password_file {
-            None => None,
-            Some(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|source| ConfigError::PasswordFile {
-                        field: field.to_owned(),
-                        path: path.to_owned(),
-                        source,
-                    })?;
-                Some(SecretString::from(text.trim_end_matches(['\r', '\n'])))
-            }
-        };
-        Ok(Self {
-            url: url.clone(),
-            password,
-        })
-    }
+/// A database URL with a password put into it.
+fn with_password(url: &SecretString, password: &SecretString) -> Option<SecretString> {
+    let mut url = Url::parse(url.expose_secret()).ok()?;
+    url.set_password(Some(password.expose_secret())).ok()?;
+    Some(SecretString::from(url.to_string()))
 }
 
 impl Control {
-    /// The login of the role that serves.
+    /// The URL of the role that serves, with its password.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn app(&self) -> Result<DatabaseLogin, ConfigError> {
+    /// The password file cannot be read, or the URL names no host to put it before.
+    pub fn app(&self) -> Result<SecretString, ConfigError> {
         let file = self.app_password_file.as_deref();
-        DatabaseLogin::read("control.app_password_file", &self.app_url, file)
+        login("control.app_password_file", &self.app_url, file)
     }
 
-    /// The login of the role that migrates, if the file names one.
+    /// The URL of the role that does the named jobs, with its password.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn owner(&self) -> Result<Option<DatabaseLogin>, ConfigError> {
+    /// As [`Self::app`].
+    pub fn sweeper(&self) -> Result<SecretString, ConfigError> {
+        let file = self.sweeper_password_file.as_deref();
+        login("control.sweeper_password_file", &self.sweeper_url, file)
+    }
+
+    /// The URL of the role that migrates, with its password, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::app`].
+    pub fn owner(&self) -> Result<Option<SecretString>, ConfigError> {
         let file = self.owner_password_file.as_deref();
         self.owner_url
             .as_ref()
-            .map(|url| DatabaseLogin::read("control.owner_password_file", url, file))
+            .map(|url| login("control.owner_password_file", url, file))
             .transpose()
     }
 }
 
 impl Region {
-    /// The login of the role that serves.
+    /// The URL of the role that serves, with its password.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn app(&self) -> Result<DatabaseLogin, ConfigError> {
+    /// The password file cannot be read, or the URL names no host to put it before.
+    pub fn app(&self) -> Result<SecretString, ConfigError> {
         let file = self.app_password_file.as_deref();
-        DatabaseLogin::read("regions.*.app_password_file", &self.app_url, file)
+        login("regions.*.app_password_file", &self.app_url, file)
     }
 
-    /// The login of the role that inserts records.
+    /// The URL of the role that inserts records, with its password.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn recorder(&self) -> Result<DatabaseLogin, ConfigError> {
+    /// As [`Self::app`].
+    pub fn recorder(&self) -> Result<SecretString, ConfigError> {
         let file = self.recorder_password_file.as_deref();
-        DatabaseLogin::read("regions.*.recorder_password_file", &self.recorder_url, file)
+        login("regions.*.recorder_password_file", &self.recorder_url, file)
     }
 
-    /// The login of the role that migrates, if the file names one.
+    /// The URL of the role that does the named jobs, with its password.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn owner(&self) -> Result<Option<DatabaseLogin>, ConfigError> {
+    /// As [`Self::app`].
+    pub fn sweeper(&self) -> Result<SecretString, ConfigError> {
+        let file = self.sweeper_password_file.as_deref();
+        login("regions.*.sweeper_password_file", &self.sweeper_url, file)
+    }
+
+    /// The URL of the role that migrates, with its password, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::app`].
+    pub fn owner(&self) -> Result<Option<SecretString>, ConfigError> {
         let file = self.owner_password_file.as_deref();
         self.owner_url
             .as_ref()
-            .map(|url| DatabaseLogin::read("regions.*.owner_password_file", url, file))
+            .map(|url| login("regions.*.owner_password_file", url, file))
             .transpose()
     }
 }

@@ -14,9 +14,11 @@ public_url = "http://127.0.0.1:8420"
 listen = "127.0.0.1:8420"
 [control]
 app_url = "postgres://portcullis_app@localhost/portcullis_control?host=/run/portcullis"
+sweeper_url = "postgres://portcullis_sweeper@localhost/portcullis_control?host=/run/portcullis"
 [regions.eu-west]
 app_url = "postgres://portcullis_app@localhost/portcullis_eu_west?host=/run/portcullis"
 recorder_url = "postgres://portcullis_recorder@localhost/portcullis_eu_west?host=/run/portcullis"
+sweeper_url = "postgres://portcullis_sweeper@localhost/portcullis_eu_west?host=/run/portcullis"
 [keys]
 file = "/var/lib/portcullis/keys.json"
 "#;
@@ -221,6 +223,19 @@ fn a_password_file_that_is_not_there_is_named() {
     let error = config.control.app().unwrap_err().to_string();
     assert!(error.contains("control.app_password_file"), "{error}");
     assert!(error.contains("/nonexistent/app"), "{error}");
+}
+
+#[test]
+fn a_password_file_goes_into_the_url_whatever_it_holds() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, b"p@ss/w:rd\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let config = with(&[("PORTCULLIS_CONTROL_APP_PASSWORD_FILE", path)]).unwrap();
+    let url = config.control.app().unwrap();
+    assert_eq!(
+        url.expose_secret(),
+        "postgres://portcullis_app:p%40ss%2Fw%3Ard@localhost/portcullis_control?host=/run/portcullis"
+    );
 }
 
 #[test]
