@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::id::{Id, Principal, Tenant};
@@ -35,7 +36,8 @@ pub struct Caller {
 }
 
 /// The strongest thing that the request proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AuthStrength {
     /// A bearer token, bound to the client's network at first use.
     Bearer,

@@ -26,4 +26,4 @@ pub use region::{Jurisdiction, Pool};
 pub use replay::ReplayMode;
 pub use scope::{Scope, ScopeTemplate};
 pub use tool::ToolDefinition;
-pub use trace::TraceId;
+pub use trace::{SpanId, TraceId};

@@ -96,6 +96,75 @@ impl<'de> Deserialize<'de> for TraceId {
     }
 }
 
+/// A W3C span id (the standard's `parent-id`): 8 bytes, not all zero, written as 16 lower-case
+/// hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId([u8; 8]);
+
+impl SpanId {
+    /// From eight random bytes. All zeros, which the standard forbids, becomes one.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        if u64::from_be_bytes(bytes) == 0 {
+            Self(1_u64.to_be_bytes())
+        } else {
+            Self(bytes)
+        }
+    }
+
+    /// The bytes, for a database row.
+    pub const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is no span id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a span id is 16 lower-case hexadecimal digits, not all zero")]
+pub struct SpanIdError;
+
+impl FromStr for SpanId {
+    type Err = SpanIdError;
+
+    fn from_str(text: &str) -> Result<Self, SpanIdError> {
+        let lower = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if text.len() != 16 || !lower {
+            return Err(SpanIdError);
+        }
+        match u64::from_str_radix(text, 16) {
+            Ok(number) if number != 0 => Ok(Self(number.to_be_bytes())),
+            Ok(_) | Err(_) => Err(SpanIdError),
+        }
+    }
+}
+
+impl Serialize for SpanId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SpanId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +174,21 @@ mod tests {
         let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let id = TraceId::from_traceparent(header).unwrap();
         assert_eq!(id.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+
+    #[test]
+    fn a_span_id_has_one_spelling() {
+        let id = SpanId::from_bytes(*b"12345678");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "",
+            "0000000000000000",
+            "00F067AA0BA902B7",
+            "00f067aa0ba902b",
+            "+0f067aa0ba902b7",
+        ] {
+            assert_eq!(text.parse::<SpanId>(), Err(SpanIdError), "{text}");
+        }
     }
 
     #[test]
