@@ -60,7 +60,7 @@ slugs! {
     MalformedRequest = "malformed-request", 400, "The request cannot be read";
     HeaderMismatch = "header-mismatch", 400, "A header contradicts the body";
     OriginNotAllowed = "origin-not-allowed", 403, "The web origin is not allowed";
-    HostNotAllowed = "host-not-allowed", 421, "The host is not served here";
+    HostNotAllowed = "host-not-allowed", 403, "The host is not served here";
     BodyTooLarge = "body-too-large", 413, "The request body is too large";
     MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed here";
     UnsupportedMediaType = "unsupported-media-type", 415, "The content type is not supported";
