@@ -1,0 +1,82 @@
+//! Byte classes: one cheap pass over a text that says which detectors can find anything in it.
+//!
+//! Must never say "nothing here" of a text in which a detector would find something.
+
+/// An ASCII digit.
+pub(crate) const DIGIT: u8 = 1;
+/// `@`.
+pub(crate) const AT: u8 = 2;
+/// A byte that begins an escape (`%`, `&`, `\`) or a control character that hides between digits.
+pub(crate) const ESCAPE: u8 = 4;
+/// A byte of a character outside ASCII.
+pub(crate) const HIGH: u8 = 8;
+/// A byte of both base64 alphabets.
+pub(crate) const TOKEN: u8 = 16;
+
+/// The classes of one byte.
+pub(crate) const fn class(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => DIGIT | TOKEN,
+        b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'/' | b'-' | b'_' => TOKEN,
+        b'@' => AT,
+        b'%' | b'&' | b'\\' | 0..=8 | 11 | 12 | 14..=31 | 127 => ESCAPE,
+        128..=255 => HIGH,
+        _ => 0,
+    }
+}
+
+/// What one pass over a text showed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traits {
+    flags: u8,
+    /// How many digits there are.
+    pub(crate) digits: usize,
+    /// The longest run of base64 characters.
+    pub(crate) longest_run: usize,
+}
+
+impl Traits {
+    /// Looks at each byte once.
+    pub(crate) fn of(text: &str) -> Self {
+        let (mut flags, mut digits, mut run, mut longest_run) = (0_u8, 0_usize, 0_usize, 0_usize);
+        for &byte in text.as_bytes() {
+            let class = class(byte);
+            flags |= class;
+            digits += usize::from(class & DIGIT);
+            run = if class & TOKEN == 0 { 0 } else { run + 1 };
+            longest_run = longest_run.max(run);
+        }
+        Self {
+            flags,
+            digits,
+            longest_run,
+        }
+    }
+
+    /// Whether an `@` is there.
+    pub(crate) const fn has_at(self) -> bool {
+        self.flags & AT != 0
+    }
+
+    /// Whether a decoded view of the text may differ from the text.
+    pub(crate) const fn may_decode(self) -> bool {
+        self.flags & (ESCAPE | HIGH) != 0
+    }
+}
+
+/// The byte at `index`, or 0 outside the text.
+pub(crate) fn at(bytes: &[u8], index: usize) -> u8 {
+    bytes.get(index).copied().unwrap_or(0)
+}
+
+/// The byte before `index`, or 0 at the beginning.
+pub(crate) fn before(bytes: &[u8], index: usize) -> u8 {
+    index
+        .checked_sub(1)
+        .map_or(0, |previous| at(bytes, previous))
+}
+
+/// Whether `index` lies in the middle of a word: the byte before is a letter or digit.
+pub(crate) fn follows_alphanumeric(bytes: &[u8], index: usize) -> bool {
+    before(bytes, index).is_ascii_alphanumeric()
+}
