@@ -11,6 +11,7 @@
 mod admin;
 mod call;
 mod ending;
+mod form;
 
 use portcullis_domain::id::{Id, Record as RecordKind, Replica, Tenant};
 use portcullis_domain::{Pool, TraceId};

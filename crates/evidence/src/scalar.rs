@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use portcullis_domain::MicroUsd;
@@ -179,28 +180,40 @@ impl From<&'static str> for Label {
     }
 }
 
+/// A text that is no label. It does not quote the text, which may be anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a label is 1 to 64 lower-case letters, digits and ._-")]
+pub struct LabelError;
+
+impl FromStr for Label {
+    type Err = LabelError;
+
+    fn from_str(text: &str) -> Result<Self, LabelError> {
+        if Self::is_sound(text) {
+            Ok(Self(Cow::Owned(text.to_owned())))
+        } else {
+            Err(LabelError)
+        }
+    }
+}
+
 impl Serialize for Label {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if Self::is_sound(&self.0) {
             serializer.serialize_str(&self.0)
         } else {
-            Err(serde::ser::Error::custom(LABEL_RULE))
+            Err(serde::ser::Error::custom(LabelError))
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Label {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if Self::is_sound(&text) {
-            Ok(Self(Cow::Owned(text)))
-        } else {
-            Err(serde::de::Error::custom(LABEL_RULE))
-        }
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
-
-const LABEL_RULE: &str = "a label is 1 to 64 lower-case letters, digits and ._-";
 
 /// The name of a member of a JSON object, in the order of RFC 8785, so that a map of them is written
 /// in canonical order as it is.
@@ -301,6 +314,7 @@ mod tests {
         for text in ["", "A", "a b", "a@example.com", "é", &long] {
             let json = serde_json::to_string(text).unwrap();
             assert!(serde_json::from_str::<Label>(&json).is_err(), "{text}");
+            assert_eq!(text.parse::<Label>(), Err(LabelError), "{text}");
         }
         assert!(serde_json::to_string(&Label::from("Not so")).is_err());
         assert_eq!(

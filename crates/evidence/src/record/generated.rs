@@ -41,7 +41,7 @@ fn any_arc() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn any_label() -> impl Strategy<Value = Label> {
-    "[a-z0-9._-]{1,64}".prop_map(|word| serde_json::from_value(Value::String(word)).unwrap())
+    "[a-z0-9._-]{1,64}".prop_map(|word| word.parse().unwrap())
 }
 
 fn any_commitment() -> impl Strategy<Value = Commitment> {

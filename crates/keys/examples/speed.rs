@@ -1,11 +1,15 @@
-//! Compares the two Ed25519 implementations at hand on a message of a receipt's size. Run it with
-//! `cargo run --release -p portcullis-keys --example ed25519_speed`. It signs with throw-away keys.
+//! Compares the two Ed25519 implementations at hand on a message of a receipt's size, and measures
+//! envelope encryption. Run it with `cargo run --release -p portcullis-keys --example speed`. All keys
+//! are thrown away.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use ed25519_dalek::{Signer, SigningKey};
+use portcullis_domain::Id;
+use portcullis_keys::{Aad, DataKey};
+use time::OffsetDateTime;
 
 const ROUNDS: u32 = 20_000;
 
@@ -47,6 +51,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         aws_public
             .verify(black_box(&message), &signature.to_bytes())
             .is_ok()
+    });
+    let aad = Aad {
+        tenant: Id::mint(OffsetDateTime::UNIX_EPOCH, [7; 10]),
+        usage: "call_inputs.arguments",
+        row: &[7; 16],
+    };
+    let key = DataKey::generate()?;
+    let plaintext = [7; 1024];
+    let ciphertext = key.encrypt(&aad, &plaintext)?;
+    report("encrypt 1 KiB", || {
+        key.encrypt(&aad, black_box(&plaintext)).is_ok()
+    });
+    report("decrypt 1 KiB", || {
+        key.decrypt(&aad, black_box(&ciphertext)).is_ok()
     });
     Ok(())
 }
