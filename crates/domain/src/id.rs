@@ -52,6 +52,8 @@ kinds! {
     SigningKey = "key";
     /// An administrative change waiting for the relay.
     OutboxEntry = "out";
+    /// A tenant's key that encrypts arguments and answers.
+    DataKey = "dek";
 }
 
 /// The id of a `K`.
@@ -70,6 +72,12 @@ impl<K> Id<K> {
             uuid,
             kind: PhantomData,
         }
+    }
+
+    /// The smallest id of the millisecond of `at`, for lists by time. It is nobody's id.
+    pub fn floor(at: OffsetDateTime) -> Self {
+        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        Self::from_row(Uuid::from_u128(u128::from(millis) << 80))
     }
 
     /// Takes the UUID that a database row of this kind holds.
@@ -178,6 +186,14 @@ mod tests {
         let id: Id<Tenant> = Id::mint(OffsetDateTime::UNIX_EPOCH, [7; 10]);
         assert_eq!(id.to_string().parse::<Id<Tenant>>().unwrap(), id);
         assert!(id.to_string().starts_with("tnt_"));
+    }
+
+    #[test]
+    fn the_floor_of_a_time_is_below_its_ids_and_above_all_earlier() {
+        let at = OffsetDateTime::from_unix_timestamp(1_756_000_000).unwrap();
+        let earlier = at - time::Duration::milliseconds(1);
+        assert!(Id::<Record>::floor(at) < Id::mint(at, [0; 10]));
+        assert!(Id::<Record>::floor(at) > Id::mint(earlier, [255; 10]));
     }
 
     #[test]
