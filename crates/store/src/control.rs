@@ -1,0 +1,166 @@
+//! The control database and its two kinds of transaction. Neither can be changed into the other, and
+//! neither gives its connection away.
+
+use portcullis_domain::Id;
+use portcullis_domain::id::Tenant;
+use secrecy::SecretString;
+use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
+
+use crate::connect::{self, ConnectError, ConnectOptions, Posture};
+use crate::epoch::EpochListener;
+use crate::error::{StoreError, sort};
+use crate::roles;
+
+const DATABASE: &str = "control";
+
+/// The control database, as the role that serves.
+#[derive(Debug, Clone)]
+pub struct ControlStore {
+    pool: PgPool,
+    url: SecretString,
+    options: ConnectOptions,
+}
+
+impl ControlStore {
+    /// Connects as `portcullis_app`.
+    ///
+    /// # Errors
+    /// Refuses a role that bypasses row-level security, and any role but `portcullis_app`; fails
+    /// where the database cannot be reached.
+    pub async fn connect(url: SecretString, options: ConnectOptions) -> Result<Self, ConnectError> {
+        let pool = connect::open(DATABASE, roles::APP, &url, &options).await?;
+        Ok(Self { pool, url, options })
+    }
+
+    /// Opens a transaction in which only `tenant`'s rows exist.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached in time.
+    pub async fn begin(&self, tenant: Id<Tenant>) -> Result<ControlTx, StoreError> {
+        let tx = begin(&self.pool, "begin", Some(tenant)).await?;
+        Ok(ControlTx { tx, tenant })
+    }
+
+    /// Opens a transaction that reads one moment of `tenant`'s rows and changes nothing.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached in time.
+    pub async fn begin_snapshot(&self, tenant: Id<Tenant>) -> Result<ControlTx, StoreError> {
+        let start = "begin isolation level repeatable read read only";
+        let tx = begin(&self.pool, start, Some(tenant)).await?;
+        Ok(ControlTx { tx, tenant })
+    }
+
+    /// Opens a transaction without a tenant: it sees the platform tables and no tenant's rows.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached in time.
+    pub async fn platform(&self) -> Result<PlatformTx, StoreError> {
+        let tx = begin(&self.pool, "begin", None).await?;
+        Ok(PlatformTx { tx })
+    }
+
+    /// Hears of new epochs, on a connection of its own.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached in time.
+    pub async fn listen(&self) -> Result<EpochListener, StoreError> {
+        let operation = "listen for epochs";
+        let address = connect::address(DATABASE, &self.url, &self.options).map_err(|source| {
+            StoreError::Internal {
+                operation,
+                source: Box::new(sqlx::Error::Configuration(Box::new(source)).into()),
+            }
+        })?;
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.options.acquire_timeout)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with(address);
+        let listener = PgListener::connect_with(&pool)
+            .await
+            .map_err(sort(operation))?;
+        EpochListener::start(listener).await
+    }
+
+    /// Whether the server keeps what it acknowledged.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached in time.
+    pub async fn posture(&self) -> Result<Posture, StoreError> {
+        let mut tx = self.platform().await?;
+        connect::posture(tx.connection())
+            .await
+            .map_err(sort("read the durability settings"))
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A transaction in the control database, of one tenant.
+#[derive(Debug)]
+pub struct ControlTx {
+    tx: Transaction<'static, Postgres>,
+    tenant: Id<Tenant>,
+}
+
+impl ControlTx {
+    /// Whose rows exist here.
+    pub const fn tenant(&self) -> Id<Tenant> {
+        self.tenant
+    }
+
+    /// Keeps the changes.
+    ///
+    /// # Errors
+    /// Fails where the database went away; the changes are then probably lost, but may be kept.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await.map_err(sort("commit"))
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+/// A transaction in the control database, of no tenant: for the platform tables alone.
+#[derive(Debug)]
+pub struct PlatformTx {
+    tx: Transaction<'static, Postgres>,
+}
+
+impl PlatformTx {
+    /// Keeps the changes.
+    ///
+    /// # Errors
+    /// Fails where the database went away; the changes are then probably lost, but may be kept.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await.map_err(sort("commit"))
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+/// Begins, and names the tenant, in one round trip. The setting ends with the transaction.
+pub(crate) async fn begin(
+    pool: &PgPool,
+    start: &'static str,
+    tenant: Option<Id<Tenant>>,
+) -> Result<Transaction<'static, Postgres>, StoreError> {
+    // Safe: a UUID is written with hexadecimal digits and hyphens alone, and `start` is a literal.
+    let statement = AssertSqlSafe(match tenant {
+        Some(tenant) => format!(
+            "{start}; select set_config('app.tenant_id', '{}', true)",
+            tenant.as_uuid()
+        ),
+        None => start.to_owned(),
+    });
+    pool.begin_with(statement).await.map_err(sort("begin"))
+}

@@ -1,0 +1,109 @@
+//! Records that wait for a commit: a queue for each tenant that has any, taken in turns. Pure; it
+//! must never hold more than its bounds.
+
+use std::collections::{HashMap, VecDeque};
+
+use portcullis_domain::Id;
+use portcullis_domain::id::Tenant;
+use tokio::sync::oneshot;
+
+use super::{NewRecord, RecordError, WriterOptions};
+
+/// A record and who waits for it.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) record: NewRecord,
+    pub(super) reply: oneshot::Sender<Result<(), RecordError>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    tenants: HashMap<Id<Tenant>, VecDeque<Pending>>,
+    /// Tenants that have records waiting, each once.
+    turns: VecDeque<Id<Tenant>>,
+    rows: usize,
+    bytes: usize,
+    closed: bool,
+    bounds: WriterOptions,
+}
+
+impl Queue {
+    pub(super) fn new(bounds: WriterOptions) -> Self {
+        Self {
+            tenants: HashMap::new(),
+            turns: VecDeque::new(),
+            rows: 0,
+            bytes: 0,
+            closed: false,
+            bounds,
+        }
+    }
+
+    pub(super) fn push(&mut self, pending: Pending) -> Result<(), RecordError> {
+        if self.closed {
+            return Err(RecordError::Stopping);
+        }
+        let bytes = self.bytes.saturating_add(pending.record.bytes());
+        // A record bigger than the whole bound still goes when nothing else waits.
+        if self.rows >= self.bounds.queue_rows || (self.rows > 0 && bytes > self.bounds.queue_bytes)
+        {
+            return Err(RecordError::Busy);
+        }
+        let tenant = pending.record.tenant;
+        let waiting = self.tenants.entry(tenant).or_default();
+        if waiting.len() >= self.bounds.queue_rows_per_tenant {
+            return Err(RecordError::Busy);
+        }
+        if waiting.is_empty() {
+            self.turns.push_back(tenant);
+        }
+        waiting.push_back(pending);
+        self.rows = self.rows.saturating_add(1);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The next batch, whether more waits, and whether the queue is closed.
+    pub(super) fn take(&mut self) -> (Vec<Pending>, bool, bool) {
+        let mut batch = Vec::with_capacity(self.rows.min(self.bounds.batch_rows));
+        let mut bytes: usize = 0;
+        while batch.len() < self.bounds.batch_rows {
+            let Some((pending, size)) = self.next(
+                self.bounds.batch_bytes.saturating_sub(bytes),
+                batch.is_empty(),
+            ) else {
+                break;
+            };
+            bytes = bytes.saturating_add(size);
+            batch.push(pending);
+        }
+        (batch, self.rows > 0, self.closed)
+    }
+
+    /// One record of the tenant whose turn it is, if it fits into `room` or has to go first.
+    fn next(&mut self, room: usize, first: bool) -> Option<(Pending, usize)> {
+        let tenant = self.turns.pop_front()?;
+        let waiting = self.tenants.get_mut(&tenant)?;
+        let size = waiting.front()?.record.bytes();
+        if size > room && !first {
+            self.turns.push_front(tenant);
+            return None;
+        }
+        let pending = waiting.pop_front()?;
+        if waiting.is_empty() {
+            self.tenants.remove(&tenant);
+        } else {
+            self.turns.push_back(tenant);
+        }
+        self.rows = self.rows.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size);
+        Some((pending, size))
+    }
+}
+
+#[cfg(test)]
+mod tests;
