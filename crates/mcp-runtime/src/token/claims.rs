@@ -53,7 +53,7 @@ impl Claims {
             token_id: required_text(payload, "jti", "a string of 1 to 128 characters", 128)?,
             expires_at,
             scopes: scopes(payload)?,
-            purpose: text(payload, "purpose", "a string of 1 to 128 characters", 128)?,
+            purpose: text(payload, "purpose", "a string of 1 to 200 characters", 200)?,
             client_id: text(payload, "client_id", "a string of 1 to 256 characters", 256)?,
             actors: actors(payload)?,
         })

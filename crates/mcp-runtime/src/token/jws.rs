@@ -9,7 +9,7 @@ use super::key::Algorithm;
 use super::members::{Members, MembersError};
 
 /// The longest token that is read.
-pub(super) const MAX_TOKEN_BYTES: usize = 8 * 1024;
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// The longest key id, in bytes.
 const MAX_KID_BYTES: usize = 128;

@@ -30,11 +30,12 @@ mod tests;
 
 pub use claims::{MAX_LIFETIME, MAX_SKEW};
 pub use error::{TokenError, TokenPart};
+pub use jws::MAX_TOKEN_BYTES;
 pub use key::{
     Algorithm, IssuerKeys, KeyError, PlatformIssuer, RsaScheme, UnknownKey, VerificationKey,
 };
 pub use network::{NetworkPrefix, NetworkPrefixError, TrustedProxies};
 pub use portcullis_domain::ReplayMode;
 pub use presented::Presented;
-pub use replay::{Binding, BindingKind, BindingStore, BindingStoreError, Bound, Use};
+pub use replay::{Binding, BindingKind, BindingStore, BindingStoreError, Use};
 pub use verifier::{TenantKey, TokenVerifier, VerifiedToken, VerifierParts};

@@ -6,7 +6,8 @@
 
 use std::net::IpAddr;
 
-use http::HeaderValue;
+use http::header::FORWARDED;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use super::error::TokenError;
@@ -95,6 +96,15 @@ impl TrustedProxies {
 
     fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client's address, for a request that carries no token.
+    ///
+    /// # Errors
+    /// As for a request with one: [`TokenError::ClientUnknown`].
+    pub fn client_of(&self, headers: &HeaderMap, peer: IpAddr) -> Result<IpAddr, TokenError> {
+        let forwarded: Vec<&HeaderValue> = headers.get_all(FORWARDED).iter().collect();
+        self.client(peer, &forwarded)
     }
 
     /// The client's address.

@@ -1,7 +1,7 @@
 //! A token id is bound at its first use, and the database remembers to what.
 //!
-//! The binding is one row a (tenant, issuer, token id), written once and never changed. Whether a
-//! later use fits is decided here, from that row alone: the same on every replica.
+//! The binding is one row a (tenant, issuer, token id), written once and never changed. So what a
+//! use compared to is true for ever, and on every replica.
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use portcullis_domain::ReplayMode;
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_keys::LocalKeys;
-use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
 
 use super::claims::{Claims, MAX_SKEW};
@@ -48,8 +47,10 @@ pub struct Binding {
     pub issuer: String,
     /// The token's id, `jti`.
     pub token_id: String,
-    /// What to bind it to.
-    pub bound: Bound,
+    /// A keyed hash of what to bind it to.
+    pub hash: [u8; 32],
+    /// How to bind it.
+    pub kind: BindingKind,
     /// How long the binding has to be kept.
     pub keep_until: OffsetDateTime,
 }
@@ -58,36 +59,21 @@ impl fmt::Debug for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Binding")
             .field("tenant", &self.tenant)
-            .field("bound", &self.bound)
+            .field("kind", &self.kind)
             .field("keep_until", &self.keep_until)
             .finish_non_exhaustive()
     }
 }
 
-/// What a token id is bound to. It never changes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// How it is bound.
-    pub kind: BindingKind,
-    /// To what: a keyed hash.
-    pub hash: [u8; 32],
-}
-
-impl fmt::Debug for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bound")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the database says of a token id.
+/// How a use of a token id compares with its first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It was not bound and is now, as asked.
+    /// It is the first: the id is bound now, as asked.
     First,
-    /// It was bound before.
-    Later(Bound),
+    /// The id was bound before, in the same way to the same thing.
+    Same,
+    /// The id was bound before, in another way or to something else.
+    Different,
 }
 
 /// A binding that could be neither written nor read.
@@ -99,9 +85,6 @@ pub enum BindingStoreError {
     /// The store failed.
     #[error("bind a token id")]
     Store(#[source] Box<dyn Error + Send + Sync>),
-    /// The store's row is none that was written here.
-    #[error("bind a token id: the row is none that this version writes")]
-    UnknownRow,
 }
 
 /// Where bindings are kept: one place for all replicas.
@@ -147,18 +130,28 @@ pub(super) const fn kind_for(mode: ReplayMode) -> Result<BindingKind, TokenError
     }
 }
 
-/// Whether a later use is accepted, given what the token id is bound to. A spent token stays spent
-/// when the tenant goes back to binding by network.
-pub(super) fn judge(asked: &Bound, bound: &Bound) -> Result<(), TokenError> {
-    match (asked.kind, bound.kind) {
-        (BindingKind::Network, BindingKind::Network) => {
-            if bool::from(asked.hash.ct_eq(&bound.hash)) {
-                Ok(())
-            } else {
-                Err(TokenError::Replayed)
-            }
+/// Whether a use is accepted that asked for a kind of binding and compared in this way. Where one
+/// use is all, only the first is.
+pub(super) const fn judge(asked: BindingKind, compared: Use) -> Result<(), TokenError> {
+    match (asked, compared) {
+        (_, Use::First) | (BindingKind::Network, Use::Same) => Ok(()),
+        (BindingKind::Network, Use::Different) => Err(TokenError::Replayed),
+        (BindingKind::OneTime, Use::Same | Use::Different) => Err(TokenError::Spent),
+    }
+}
+
+/// Whether a use is accepted after one that asked for the kind `before` and compared in this way,
+/// from the same network. A spent token stays spent when the tenant goes back to binding by network.
+pub(super) const fn judge_again(
+    asked: BindingKind,
+    before: BindingKind,
+    compared: Use,
+) -> Result<(), TokenError> {
+    match (asked, before, compared) {
+        (BindingKind::Network, BindingKind::Network, Use::First | Use::Same) => Ok(()),
+        (BindingKind::Network, BindingKind::Network, Use::Different) => Err(TokenError::Replayed),
+        (BindingKind::OneTime, _, _) | (BindingKind::Network, BindingKind::OneTime, _) => {
+            Err(TokenError::Spent)
         }
-        (BindingKind::OneTime, BindingKind::Network | BindingKind::OneTime)
-        | (BindingKind::Network, BindingKind::OneTime) => Err(TokenError::Spent),
     }
 }

@@ -25,7 +25,7 @@ use portcullis_keys::LocalKeys;
 use serde_json::{Value, json};
 
 use super::{
-    Binding, BindingStore, BindingStoreError, Bound, IssuerKeys, NetworkPrefix, Presented,
+    Binding, BindingKind, BindingStore, BindingStoreError, IssuerKeys, NetworkPrefix, Presented,
     RsaScheme, TenantKey, TokenError, TokenVerifier, TrustedProxies, UnknownKey, Use,
     VerificationKey, VerifiedToken, VerifierParts,
 };
@@ -186,7 +186,7 @@ type TokenId = (Id<Tenant>, String, String);
 /// Bindings in memory: one first use a token id.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryBindings {
-    rows: Mutex<HashMap<TokenId, Bound>>,
+    rows: Mutex<HashMap<TokenId, (BindingKind, [u8; 32])>>,
     asked: AtomicUsize,
     broken: AtomicBool,
     stuck: AtomicBool,
@@ -222,11 +222,15 @@ impl BindingStore for MemoryBindings {
             }
             let id = (binding.tenant, binding.issuer, binding.token_id);
             let mut rows = self.rows.lock().unwrap();
-            if let Some(bound) = rows.get(&id) {
-                return Ok(Use::Later(*bound));
+            let asked = (binding.kind, binding.hash);
+            match rows.get(&id) {
+                Some(bound) if *bound == asked => Ok(Use::Same),
+                Some(_) => Ok(Use::Different),
+                None => {
+                    rows.insert(id, asked);
+                    Ok(Use::First)
+                }
             }
-            rows.insert(id, binding.bound);
-            Ok(Use::First)
         }
         .boxed()
     }

@@ -11,14 +11,14 @@ use portcullis_domain::{Clock, PrincipalName, ReplayMode, Scope};
 use portcullis_keys::LocalKeys;
 use time::OffsetDateTime;
 
-use super::cache::{KnownToken, Place, TokenCache};
+use super::cache::{KnownUse, Place, TokenCache};
 use super::claims::{Claims, MAX_SKEW};
 use super::error::TokenError;
 use super::key::IssuerKeys;
 use super::network::{ClientNetwork, NetworkPrefix, TrustedProxies};
 use super::presented::Presented;
 use super::replay::{
-    Binding, BindingKind, BindingStore, BindingStoreError, Bound, Use, binding_hash, judge,
+    Binding, BindingKind, BindingStore, BindingStoreError, binding_hash, judge, judge_again,
     keep_until, kind_for,
 };
 use super::verify::{self, Verified};
@@ -115,7 +115,7 @@ pub struct VerifierParts {
     pub clock: Arc<dyn Clock>,
     /// The proxies whose `Forwarded` is believed.
     pub proxies: TrustedProxies,
-    /// How many verified tokens a replica remembers; each takes about a kilobyte.
+    /// How many uses of tokens a replica remembers; each takes about a kilobyte.
     pub cache_entries: usize,
     /// How long to wait for the database before a token is refused.
     pub binding_timeout: StdDuration,
@@ -130,9 +130,9 @@ pub struct TokenVerifier {
 
 /// A request for one token's acceptance.
 struct Attempt<'a> {
-    place: Place,
     tenant: &'a TenantKey,
     network: ClientNetwork,
+    place: Place,
     now: OffsetDateTime,
 }
 
@@ -158,22 +158,23 @@ impl TokenVerifier {
             .parts
             .proxies
             .client(presented.peer(), presented.forwarded())?;
+        let network = tenant.prefix.network(client);
         let attempt = Attempt {
-            place: Place::of(token, tenant),
             tenant,
-            network: tenant.prefix.network(client),
+            network,
+            place: Place::of(token, tenant, &network),
             now: self.parts.clock.now(),
         };
         if let Some(known) = self.known(&attempt) {
-            return self.accept_later(&attempt, &known);
+            return self.accept_again(&attempt, &known);
         }
         let verified = verify::verify(token, tenant, self.parts.issuers.as_ref(), attempt.now)?;
         self.accept_verified(&attempt, verified).await
     }
 
-    /// What this replica remembers of a token, if the key that verified it is still the issuer's: a
-    /// key that was withdrawn or replaced takes its tokens with it.
-    fn known(&self, attempt: &Attempt<'_>) -> Option<Arc<KnownToken>> {
+    /// What this replica remembers of such a use, if the key that verified the token is still the
+    /// issuer's: a key that was withdrawn or replaced takes its tokens with it.
+    fn known(&self, attempt: &Attempt<'_>) -> Option<Arc<KnownUse>> {
         let known = self.cache.get(&attempt.place)?;
         let key = self
             .parts
@@ -188,33 +189,34 @@ impl TokenVerifier {
         Some(known)
     }
 
-    /// A use that is not the first. Memory is as good as the database for it, since bindings never
-    /// change; and where one use is all, it is refused whatever it shows.
-    fn accept_later(
+    /// A use like one before. Memory is as good as the database for it, since bindings never change;
+    /// and where one use is all, it is refused.
+    fn accept_again(
         &self,
         attempt: &Attempt<'_>,
-        known: &KnownToken,
+        known: &KnownUse,
     ) -> Result<Arc<VerifiedToken>, TokenError> {
         if attempt.now - known.token.expires_at() > MAX_SKEW {
             self.cache.remove(&attempt.place);
             return Err(TokenError::Expired);
         }
-        let asked = self.asked(attempt, &known.token.claims)?;
-        judge(&asked, &known.bound)?;
+        let asked = kind_for(attempt.tenant.replay)?;
+        judge_again(asked, known.kind, known.compared)?;
         Ok(Arc::clone(&known.token))
     }
 
-    /// A token that this replica has just verified: binds its id, or finds out what it is bound to.
+    /// A token that this replica has just verified: binds its id, or finds out how this use compares
+    /// with the first. Of several uses at once, one asks and the others are uses like it.
     async fn accept_verified(
         &self,
         attempt: &Attempt<'_>,
         verified: Verified,
     ) -> Result<Arc<VerifiedToken>, TokenError> {
-        let asked = self.asked(attempt, &verified.claims)?;
-        let mut first = false;
+        let kind = kind_for(attempt.tenant.replay)?;
+        let mut asked = false;
         let learn = async {
-            let (use_, known) = self.bind(attempt, asked, verified).await?;
-            first = use_ == Use::First;
+            let known = self.bind(attempt, kind, verified).await?;
+            asked = true;
             Ok(Arc::new(known))
         };
         let waited = tokio::time::timeout(
@@ -226,57 +228,45 @@ impl TokenVerifier {
             Ok(answer) => answer.map_err(TokenError::Unavailable)?,
             Err(_elapsed) => return Err(TokenError::Unavailable(BindingStoreError::Timeout)),
         };
-        if first {
-            Ok(Arc::clone(&known.token))
-        } else {
-            self.accept_later(attempt, &known)
+        if !asked {
+            return self.accept_again(attempt, &known);
         }
-    }
-
-    /// What a use asks its token to be bound to.
-    fn asked(&self, attempt: &Attempt<'_>, claims: &Claims) -> Result<Bound, TokenError> {
-        let kind = kind_for(attempt.tenant.replay)?;
-        let keys = self.parts.keys.as_ref();
-        let hash = binding_hash(keys, attempt.tenant.id, claims, &attempt.network);
-        Ok(Bound { kind, hash })
+        judge(kind, known.compared)?;
+        Ok(Arc::clone(&known.token))
     }
 
     async fn bind(
         &self,
         attempt: &Attempt<'_>,
-        asked: Bound,
+        kind: BindingKind,
         verified: Verified,
-    ) -> Result<(Use, KnownToken), BindingStoreError> {
+    ) -> Result<KnownUse, BindingStoreError> {
         let Verified { claims, kid, key } = verified;
+        let tenant = attempt.tenant.id;
         let binding = Binding {
-            tenant: attempt.tenant.id,
+            tenant,
             issuer: claims.issuer.clone(),
             token_id: claims.token_id.clone(),
-            bound: asked,
+            hash: binding_hash(&self.parts.keys, tenant, &claims, &attempt.network),
+            kind,
             keep_until: keep_until(claims.expires_at, attempt.now),
         };
-        let use_ = self.parts.bindings.bind(binding).await?;
-        let bound = match use_ {
-            Use::First => asked,
-            Use::Later(bound) => bound,
-        };
-        let auth = match asked.kind {
+        let compared = self.parts.bindings.bind(binding).await?;
+        let auth = match kind {
             BindingKind::Network => AuthStrength::Bearer,
             BindingKind::OneTime => AuthStrength::OneTime,
         };
         let token = Arc::new(VerifiedToken {
-            tenant: attempt.tenant.id,
+            tenant,
             claims,
             auth,
         });
-        Ok((
-            use_,
-            KnownToken {
-                token,
-                kid,
-                key,
-                bound,
-            },
-        ))
+        Ok(KnownUse {
+            token,
+            kid,
+            key,
+            kind,
+            compared,
+        })
     }
 }

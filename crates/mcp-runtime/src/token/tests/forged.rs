@@ -536,7 +536,7 @@ fn texts_are_bounded_and_printable() {
         ("sub", "agent:co pilot".to_owned()),
         ("sub", format!("agent:{}", "x".repeat(123))),
         ("purpose", String::new()),
-        ("purpose", "p".repeat(129)),
+        ("purpose", "p".repeat(201)),
     ] {
         let error = check(&with(claim, json!(text))).unwrap_err();
         assert!(
