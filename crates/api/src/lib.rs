@@ -6,4 +6,5 @@
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod oauth;
 pub mod v1;

@@ -1,0 +1,76 @@
+//! What the authorization server has to know of clients, and where it asks.
+
+use std::error::Error;
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use portcullis_domain::id::{Id, Principal, Tenant};
+use portcullis_domain::{PrincipalName, Scope};
+use time::OffsetDateTime;
+
+/// A client as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Its tenant.
+    pub tenant: Id<Tenant>,
+    /// Its tenant's name in URLs.
+    pub tenant_slug: String,
+    /// Its id, which is the client id.
+    pub principal: Id<Principal>,
+    /// Its name, which becomes `sub`.
+    pub name: PrincipalName,
+    /// Whether it may have tokens at all.
+    pub active: bool,
+    /// Its secrets, whether they still count or not.
+    pub secrets: Vec<StoredSecret>,
+}
+
+/// A client secret as the database has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// SHA-256 over the secret's whole text.
+    pub hash: [u8; 32],
+    /// When it stops counting.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+impl fmt::Debug for StoredSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSecret")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A grant that is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientGrant {
+    /// What may be asked for.
+    pub scope: Scope,
+    /// For which purpose alone.
+    pub purpose: Option<String>,
+    /// Until when.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// The directory could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("read the directory of clients")]
+pub struct DirectoryError(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// Where clients are looked up.
+pub trait Directory: Send + Sync + fmt::Debug {
+    /// The client of an id. It asks as many questions for an id that nobody has as for one that
+    /// somebody has, so that the time of an answer does not tell the two apart.
+    fn client(&self, id: Id<Principal>) -> BoxFuture<'_, Result<Option<Client>, DirectoryError>>;
+
+    /// The grants of a principal.
+    fn grants(
+        &self,
+        tenant: Id<Tenant>,
+        principal: Id<Principal>,
+    ) -> BoxFuture<'_, Result<Vec<ClientGrant>, DirectoryError>>;
+
+    /// Whether there is a tenant of this name.
+    fn has_tenant<'a>(&'a self, slug: &'a str) -> BoxFuture<'a, Result<bool, DirectoryError>>;
+}

@@ -1,0 +1,156 @@
+//! The platform's own authorization server: `/oauth/token` (client credentials, RFC 6749 §4.4),
+//! its key set, and the documents by which clients find it (RFC 8414, RFC 9728).
+//!
+//! It issues a token to a client for that client's own tenant alone, with no more than its live
+//! grants, for ten minutes at most. It must never say whether a client exists, never log or repeat a
+//! secret, never read credentials from a URL, and never publish what it does not do.
+//!
+//! `serve` builds an [`OAuth`] with [`OAuth::new`] and merges [`router`] into its own. Requests have
+//! to carry `axum::extract::ConnectInfo<SocketAddr>`.
+
+mod attempts;
+mod directory;
+mod error;
+mod grant;
+mod metadata;
+mod mint;
+mod request;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::HeaderValue;
+use http::header::{
+    CACHE_CONTROL, PRAGMA, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
+use portcullis_domain::Clock;
+use portcullis_keys::LocalKeys;
+use portcullis_mcp_runtime::token::{MAX_LIFETIME, TrustedProxies};
+use time::Duration;
+
+use attempts::Attempts;
+pub use directory::{Client, ClientGrant, Directory, DirectoryError, StoredSecret};
+
+/// The largest token request that is read.
+const MAX_REQUEST_BYTES: usize = 8 * 1024;
+
+/// What the operator decides.
+#[derive(Debug, Clone)]
+pub struct OAuthSettings {
+    /// The platform's public origin without a slash at its end: the issuer's identifier, and the
+    /// front of every token's audience.
+    pub public_url: String,
+    /// How long a token lives, 1 to 600 seconds.
+    pub lifetime: Duration,
+    /// The proxies whose `Forwarded` header is believed.
+    pub proxies: TrustedProxies,
+}
+
+/// Settings that would issue tokens nobody may accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OAuthSettingsError {
+    /// The lifetime is outside its bounds.
+    #[error("a token lives 1 to 600 seconds: correct tokens.lifetime_seconds")]
+    Lifetime,
+    /// The public URL is no origin.
+    #[error("server.public_url is an http or https origin without a path: correct it")]
+    PublicUrl,
+}
+
+/// The authorization server.
+pub struct OAuth {
+    directory: Arc<dyn Directory>,
+    keys: Arc<LocalKeys>,
+    clock: Arc<dyn Clock>,
+    settings: OAuthSettings,
+    attempts: Attempts,
+}
+
+impl OAuth {
+    /// An authorization server over the clients of a directory, which signs with the issuer keys.
+    ///
+    /// # Errors
+    /// Refuses a lifetime that no verifier accepts, and a public URL that is no origin.
+    pub fn new(
+        directory: Arc<dyn Directory>,
+        keys: Arc<LocalKeys>,
+        clock: Arc<dyn Clock>,
+        settings: OAuthSettings,
+    ) -> Result<Self, OAuthSettingsError> {
+        let whole = settings.lifetime.subsec_nanoseconds() == 0;
+        if !whole || !settings.lifetime.is_positive() || settings.lifetime > MAX_LIFETIME {
+            return Err(OAuthSettingsError::Lifetime);
+        }
+        let url = url::Url::parse(&settings.public_url)
+            .ok()
+            .ok_or(OAuthSettingsError::PublicUrl)?;
+        // An origin with a path would need its metadata elsewhere (RFC 8414 §3.1).
+        if url.origin().ascii_serialization() != settings.public_url {
+            return Err(OAuthSettingsError::PublicUrl);
+        }
+        Ok(Self {
+            directory,
+            keys,
+            clock,
+            settings,
+            attempts: Attempts::new(),
+        })
+    }
+
+    /// The resource identifier of a tenant, which its tokens have as `aud`.
+    fn resource(&self, slug: &str) -> String {
+        format!("{}/t/{slug}/mcp", self.settings.public_url)
+    }
+}
+
+impl fmt::Debug for OAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuth")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The routes of the authorization server.
+pub fn router(state: Arc<OAuth>) -> Router {
+    let secure = state.settings.public_url.starts_with("https:");
+    Router::new()
+        .route("/oauth/token", post(token::issue))
+        .route("/oauth/jwks.json", get(metadata::key_set))
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(metadata::authorization_server),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/t/{slug}/mcp",
+            get(metadata::protected_resource),
+        )
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(middleware::map_response(move |response| async move {
+            with_headers(response, secure)
+        }))
+        .with_state(state)
+}
+
+/// The headers that every answer has.
+fn with_headers(mut response: Response, secure: bool) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if secure {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
+    response
+}

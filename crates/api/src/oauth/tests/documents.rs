@@ -1,0 +1,157 @@
+//! The published documents: what they say, and that it is true.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::StatusCode;
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use portcullis_keys::LocalKeys;
+use serde_json::{Value, json};
+use time::Duration;
+
+use super::{NOW, OAuthSettings, RESOURCE, Server, URL, at, local_keys, part, settings};
+
+#[tokio::test]
+async fn the_key_set_verifies_what_is_issued() {
+    let server = Server::new();
+    let token = server.ask("").await.token();
+    let set = server.get("/oauth/jwks.json").await;
+    assert_eq!(set.headers[CONTENT_TYPE], "application/json");
+    let keys = set.json()["keys"].as_array().unwrap().clone();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0]["kid"], part(&token, 0)["kid"]);
+    assert_eq!(keys[0]["alg"], "EdDSA");
+    let key = DecodingKey::from_ed_components(keys[0]["x"].as_str().unwrap()).unwrap();
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let verdict = jsonwebtoken::crypto::verify(signature, input.as_bytes(), &key, Algorithm::EdDSA);
+    assert!(verdict.unwrap());
+}
+
+#[tokio::test]
+async fn the_key_set_holds_public_halves_alone() {
+    let server = Server::new();
+    let set = server.get("/oauth/jwks.json").await;
+    let members: Vec<String> = set.json()["keys"][0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+    let active = server.keys.issuer_active(at(NOW)).unwrap();
+    let seed = URL_SAFE_NO_PAD.encode(&active.pkcs8()[16..48]);
+    assert!(!String::from_utf8_lossy(&set.body).contains(&seed));
+}
+
+#[tokio::test]
+async fn the_key_set_holds_both_keys_while_one_is_rotated_out() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("keys.json");
+    LocalKeys::open_or_create(&path, at(NOW)).unwrap();
+    let keys = LocalKeys::rotate_issuer(&path, at(NOW), at(NOW + 3_600)).unwrap();
+    let server = Server::with(Arc::new(keys), settings());
+    for (wait, published) in [(0, 2), (3_600, 2), (900, 1)] {
+        server.clock.advance(Duration::seconds(wait));
+        let set = server.get("/oauth/jwks.json").await.json();
+        assert_eq!(set["keys"].as_array().unwrap().len(), published, "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn the_servers_metadata_names_what_exists_and_nothing_else() {
+    let server = Server::new();
+    let answer = server.get("/.well-known/oauth-authorization-server").await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "issuer": URL,
+            "token_endpoint": format!("{URL}/oauth/token"),
+            "jwks_uri": format!("{URL}/oauth/jwks.json"),
+            "grant_types_supported": ["client_credentials"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "response_types_supported": [],
+        })
+    );
+    let named = answer.json()["jwks_uri"].as_str().unwrap().to_owned();
+    let path = named.strip_prefix(URL).unwrap();
+    assert_eq!(server.get(path).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_tenants_metadata_leads_to_its_tokens() {
+    let server = Server::new();
+    let path = "/.well-known/oauth-protected-resource/t/acme/mcp";
+    let answer = server.get(path).await;
+    assert_eq!(
+        answer.json(),
+        json!({
+            "resource": RESOURCE,
+            "authorization_servers": [URL],
+            "bearer_methods_supported": ["header"],
+        })
+    );
+    let resource = answer.json()["resource"].as_str().unwrap().to_owned();
+    server.ask(&format!("&resource={resource}")).await.token();
+}
+
+#[tokio::test]
+async fn a_tenant_that_does_not_exist_has_no_metadata() {
+    let server = Server::new();
+    let mut bodies = Vec::new();
+    for slug in [
+        "nobody",
+        "Acme",
+        "acme%20",
+        "acme%00",
+        "a'b",
+        "acme%2Fx",
+        &"a".repeat(64),
+    ] {
+        let path = format!("/.well-known/oauth-protected-resource/t/{slug}/mcp");
+        let answer = server.get(&path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{slug}");
+        assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(answer.json()["type"], Value::from("/problems/not-found"));
+        bodies.push(answer.body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    assert_eq!(
+        server
+            .directory
+            .asked
+            .load(std::sync::atomic::Ordering::SeqCst),
+        1
+    );
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_of_the_house() {
+    let plain = OAuthSettings {
+        public_url: "http://127.0.0.1:8420".to_owned(),
+        ..settings()
+    };
+    for (settings, secure) in [(settings(), true), (plain, false)] {
+        let server = Server::with(local_keys(), settings);
+        let mut answers = vec![server.ask("").await, server.ask("&scope=x").await];
+        for path in [
+            "/oauth/jwks.json",
+            "/oauth/token",
+            "/.well-known/oauth-authorization-server",
+            "/.well-known/oauth-protected-resource/t/acme/mcp",
+            "/.well-known/oauth-protected-resource/t/nobody/mcp",
+        ] {
+            answers.push(server.get(path).await);
+        }
+        for answer in answers {
+            assert_eq!(answer.headers[CACHE_CONTROL], "no-store");
+            assert_eq!(answer.headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
+            assert_eq!(answer.headers[REFERRER_POLICY], "no-referrer");
+            let hsts = answer.headers.contains_key(STRICT_TRANSPORT_SECURITY);
+            assert_eq!(hsts, secure);
+        }
+    }
+}
