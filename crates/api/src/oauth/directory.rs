@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use portcullis_domain::id::{Id, Principal, Tenant};
+use portcullis_domain::id::{ClientSecret, Id, Principal, Tenant};
 use portcullis_domain::{PrincipalName, Scope};
 use time::OffsetDateTime;
 
@@ -21,13 +21,15 @@ pub struct Client {
     pub name: PrincipalName,
     /// Whether it may have tokens at all.
     pub active: bool,
-    /// Its secrets, whether they still count or not.
+    /// Its secrets, expired ones too.
     pub secrets: Vec<StoredSecret>,
 }
 
-/// A client secret as the database has it.
+/// A client secret that is not revoked, as the database has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredSecret {
+    /// Its id, which is no secret.
+    pub id: Id<ClientSecret>,
     /// SHA-256 over the secret's whole text.
     pub hash: [u8; 32],
     /// When it stops counting.
@@ -37,6 +39,7 @@ pub struct StoredSecret {
 impl fmt::Debug for StoredSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredSecret")
+            .field("id", &self.id)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
@@ -60,16 +63,17 @@ pub struct DirectoryError(#[source] pub Box<dyn Error + Send + Sync>);
 
 /// Where clients are looked up.
 pub trait Directory: Send + Sync + fmt::Debug {
-    /// The client of an id. It asks as many questions for an id that nobody has as for one that
+    /// The client of an id. The implementation asks as many questions for an id that nobody has as for one that
     /// somebody has, so that the time of an answer does not tell the two apart.
     fn client(&self, id: Id<Principal>) -> BoxFuture<'_, Result<Option<Client>, DirectoryError>>;
 
-    /// The grants of a principal.
-    fn grants(
-        &self,
-        tenant: Id<Tenant>,
-        principal: Id<Principal>,
-    ) -> BoxFuture<'_, Result<Vec<ClientGrant>, DirectoryError>>;
+    /// Notes that a client proved itself by a secret, and gives its grants.
+    fn proved<'a>(
+        &'a self,
+        client: &'a Client,
+        by: Id<ClientSecret>,
+        now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Vec<ClientGrant>, DirectoryError>>;
 
     /// Whether there is a tenant of this name.
     fn has_tenant<'a>(&'a self, slug: &'a str) -> BoxFuture<'a, Result<bool, DirectoryError>>;

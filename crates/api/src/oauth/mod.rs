@@ -5,7 +5,7 @@
 //! grants, for ten minutes at most. It must never say whether a client exists, never log or repeat a
 //! secret, never read credentials from a URL, and never publish what it does not do.
 //!
-//! `serve` builds an [`OAuth`] with [`OAuth::new`] and merges [`router`] into its own. Requests have
+//! `serve` builds an [`OAuth`] with [`OAuth::new`] over the control store, and merges [`router`] into its own. Requests have
 //! to carry `axum::extract::ConnectInfo<SocketAddr>`.
 
 mod attempts;
@@ -15,6 +15,7 @@ mod grant;
 mod metadata;
 mod mint;
 mod request;
+mod stored;
 mod token;
 
 #[cfg(test)]
@@ -76,7 +77,8 @@ pub struct OAuth {
 }
 
 impl OAuth {
-    /// An authorization server over the clients of a directory, which signs with the issuer keys.
+    /// An authorization server over the clients of a directory (the control store is one), which signs
+    /// with the issuer keys.
     ///
     /// # Errors
     /// Refuses a lifetime that no verifier accepts, and a public URL that is no origin.

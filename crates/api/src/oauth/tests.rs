@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use portcullis_domain::ManualClock;
-use portcullis_domain::id::{Id, Principal, Tenant};
+use portcullis_domain::id::{ClientSecret, Id, Principal, Tenant};
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::token::TrustedProxies;
 use serde_json::Value;
@@ -46,6 +46,8 @@ pub(super) struct MemoryDirectory {
     pub(super) clients: Mutex<HashMap<Id<Principal>, Client>>,
     pub(super) grants: Mutex<Vec<ClientGrant>>,
     tenants: HashSet<String>,
+    /// By which secrets clients proved themselves.
+    pub(super) proofs: Mutex<Vec<Id<ClientSecret>>>,
     pub(super) asked: AtomicUsize,
     pub(super) broken: AtomicBool,
 }
@@ -69,13 +71,15 @@ impl Directory for MemoryDirectory {
         .boxed()
     }
 
-    fn grants(
-        &self,
-        _tenant: Id<Tenant>,
-        _principal: Id<Principal>,
-    ) -> BoxFuture<'_, Result<Vec<ClientGrant>, DirectoryError>> {
+    fn proved<'a>(
+        &'a self,
+        _client: &'a Client,
+        by: Id<ClientSecret>,
+        _now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<Vec<ClientGrant>, DirectoryError>> {
         async move {
             self.ask()?;
+            self.proofs.lock().unwrap().push(by);
             Ok(self.grants.lock().unwrap().clone())
         }
         .boxed()
@@ -96,6 +100,11 @@ pub(super) fn at(seconds: i64) -> OffsetDateTime {
 
 /// The id of the n-th client.
 pub(super) fn client_id(n: u128) -> Id<Principal> {
+    Id::from_row(Uuid::from_u128(n))
+}
+
+/// The id of the n-th secret.
+pub(super) fn secret_id(n: u128) -> Id<ClientSecret> {
     Id::from_row(Uuid::from_u128(n))
 }
 
@@ -179,6 +188,7 @@ impl Server {
             name: "agent:copilot".parse().unwrap(),
             active: true,
             secrets: vec![StoredSecret {
+                id: secret_id(1),
                 hash: credential::hash(SECRET),
                 expires_at: None,
             }],

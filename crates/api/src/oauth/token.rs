@@ -10,10 +10,10 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Uri};
 use portcullis_domain::Scope;
-use portcullis_domain::id::{Id, Principal};
+use portcullis_domain::id::{ClientSecret, Id, Principal};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ impl OAuth {
             .check(address, now)
             .map_err(OAuthError::TooMany)?;
         let request = TokenRequest::read(uri, headers, body)?;
-        let client = self.client(&request.credentials, address, now).await?;
+        let (client, secret) = self.client(&request.credentials, address, now).await?;
         if request.grant_type != "client_credentials" {
             return Err(OAuthError::UnsupportedGrantType);
         }
@@ -76,10 +76,7 @@ impl OAuth {
         if request.resource.is_some_and(|asked| asked != resource) {
             return Err(OAuthError::InvalidTarget);
         }
-        let grants = self
-            .directory
-            .grants(client.tenant, client.principal)
-            .await?;
+        let grants = self.directory.proved(&client, secret, now).await?;
         let granted = grant::decide(&grants, request.scope.as_deref(), request.purpose, now)?;
         let terms = Terms {
             issuer: &self.settings.public_url,
@@ -99,23 +96,23 @@ impl OAuth {
         })
     }
 
-    /// The client that the credentials prove. Every failure is the same refusal, after the same
-    /// questions to the directory and the same comparisons.
+    /// The client that the credentials prove, and the secret that proves it. Every failure is the
+    /// same refusal, after the same questions to the directory and the same comparisons.
     async fn client(
         &self,
         credentials: &Credentials,
         address: IpAddr,
         now: OffsetDateTime,
-    ) -> Result<Client, OAuthError> {
+    ) -> Result<(Client, Id<ClientSecret>), OAuthError> {
         let named: Option<Id<Principal>> = credentials.client_id.parse().ok();
         // Nothing is ever minted with this id.
         let asked = named.unwrap_or(Id::from_row(Uuid::nil()));
         let found = self.directory.client(asked).await?;
         let secrets = found.as_ref().map_or(&[][..], |client| &client.secrets);
-        let proved = bool::from(shows_one_of(credentials, secrets, now));
-        match found {
-            Some(client) if proved && client.active => Ok(client),
-            Some(_) | None => {
+        let proof = shown_one(credentials, secrets, now);
+        match (found, proof) {
+            (Some(client), Some(secret)) if client.active => Ok((client, secret)),
+            (Some(_) | None, Some(_) | None) => {
                 self.attempts
                     .failed(address, named, now)
                     .map_err(OAuthError::TooMany)?;
@@ -125,17 +122,17 @@ impl OAuth {
     }
 }
 
-/// Whether the shown secret is one that counts. Takes as long whichever it is, and compares once
-/// more than there are secrets, so that none is not quicker than one.
-fn shows_one_of(
+/// The secret that was shown, if it is one that counts. Every secret is compared, each in constant
+/// time.
+fn shown_one(
     credentials: &Credentials,
     secrets: &[StoredSecret],
     now: OffsetDateTime,
-) -> Choice {
+) -> Option<Id<ClientSecret>> {
     let shown = credential::hash(credentials.client_secret.expose_secret());
-    let nobodys = shown.ct_eq(&[0; 32]) & Choice::from(0);
-    secrets.iter().fold(nobodys, |proved, secret| {
+    secrets.iter().fold(None, |proof, secret| {
         let counts = secret.expires_at.is_none_or(|end| now < end);
-        proved | (shown.ct_eq(&secret.hash) & Choice::from(u8::from(counts)))
+        let same = bool::from(shown.ct_eq(&secret.hash));
+        proof.or((same && counts).then_some(secret.id))
     })
 }

@@ -20,6 +20,7 @@ mod members;
 mod network;
 mod presented;
 mod replay;
+mod stored;
 mod verifier;
 mod verify;
 

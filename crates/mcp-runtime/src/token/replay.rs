@@ -51,6 +51,8 @@ pub struct Binding {
     pub hash: [u8; 32],
     /// How to bind it.
     pub kind: BindingKind,
+    /// The time of the use.
+    pub used_at: OffsetDateTime,
     /// How long the binding has to be kept.
     pub keep_until: OffsetDateTime,
 }

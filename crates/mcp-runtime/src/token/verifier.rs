@@ -107,7 +107,7 @@ impl fmt::Debug for VerifiedToken {
 pub struct VerifierParts {
     /// The issuers that tenants trust, and their keys.
     pub issuers: Arc<dyn IssuerKeys>,
-    /// Where first uses are remembered, for all replicas.
+    /// Where first uses are remembered, for all replicas: the control store.
     pub bindings: Arc<dyn BindingStore>,
     /// Has the key under which addresses are hashed for the database.
     pub keys: Arc<LocalKeys>,
@@ -249,6 +249,7 @@ impl TokenVerifier {
             token_id: claims.token_id.clone(),
             hash: binding_hash(&self.parts.keys, tenant, &claims, &attempt.network),
             kind,
+            used_at: attempt.now,
             keep_until: keep_until(claims.expires_at, attempt.now),
         };
         let compared = self.parts.bindings.bind(binding).await?;

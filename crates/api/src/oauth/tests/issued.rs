@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::{
-    FORM, NOW, PEER, RESOURCE, SECRET, Server, URL, acme, at, basic, client_id, part, settings,
+    FORM, NOW, PEER, RESOURCE, SECRET, Server, URL, acme, at, basic, client_id, part, secret_id,
+    settings,
 };
 
 /// Every token id is new: what is under test here is the token.
@@ -201,6 +202,7 @@ async fn two_secrets_work_while_one_is_rotated_out() {
     server.change(|client| {
         client.secrets[0].expires_at = Some(at(NOW + 60));
         client.secrets.push(super::StoredSecret {
+            id: secret_id(2),
             hash: crate::credential::hash(&next),
             expires_at: None,
         });
@@ -214,6 +216,8 @@ async fn two_secrets_work_while_one_is_rotated_out() {
     let old = server.ask_as(&id, SECRET, form, PEER).await;
     assert_eq!(old.status, StatusCode::UNAUTHORIZED);
     server.ask_as(&id, &next, form, PEER).await.token();
+    let proofs = server.directory.proofs.lock().unwrap().clone();
+    assert_eq!(proofs, [secret_id(1), secret_id(2), secret_id(2)]);
 }
 
 #[tokio::test]
