@@ -88,6 +88,11 @@ impl<K> Id<K> {
         }
     }
 
+    /// The sixteen bytes of the UUID.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.uuid.as_bytes()
+    }
+
     /// The bare UUID, for a database row.
     pub const fn as_uuid(&self) -> Uuid {
         self.uuid
