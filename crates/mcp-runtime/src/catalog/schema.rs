@@ -1,0 +1,216 @@
+//! Rules that every schema of a tool keeps: closed at each depth, self-contained, bounded.
+
+use serde_json::{Map, Value};
+
+/// The deepest nesting that a schema may have.
+const MAX_DEPTH: usize = 32;
+
+/// Why a schema was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaFault {
+    /// An object that admits properties nobody declared.
+    #[error(
+        "{pointer}: an object schema must say `additionalProperties: false`, so that unknown \
+         fields are refused"
+    )]
+    Open {
+        /// JSON pointer of the object schema.
+        pointer: String,
+    },
+    /// A reference that leaves the document.
+    #[error("{pointer}: `$ref` may only point into the schema itself, with `#…`")]
+    RemoteReference {
+        /// JSON pointer of the schema that refers.
+        pointer: String,
+    },
+    /// A nesting deeper than is read.
+    #[error("{pointer}: schemas may be nested at most {MAX_DEPTH} deep")]
+    TooDeep {
+        /// JSON pointer of the schema that is too deep.
+        pointer: String,
+    },
+    /// A schema that accepts anything.
+    #[error("{pointer}: `true` and `{{}}` accept anything; state the type")]
+    Anything {
+        /// JSON pointer of the empty schema.
+        pointer: String,
+    },
+}
+
+/// Checks a whole schema.
+///
+/// # Errors
+/// Returns the first fault, with its JSON pointer.
+pub(super) fn check(schema: &Map<String, Value>) -> Result<(), SchemaFault> {
+    check_map(schema, "", 0)
+}
+
+fn check_map(schema: &Map<String, Value>, at: &str, depth: usize) -> Result<(), SchemaFault> {
+    if depth > MAX_DEPTH {
+        return Err(SchemaFault::TooDeep {
+            pointer: at.to_owned(),
+        });
+    }
+    for keyword in ["$ref", "$dynamicRef"] {
+        let target = schema.get(keyword).and_then(Value::as_str);
+        if target.is_some_and(|target| !target.starts_with('#')) {
+            return Err(SchemaFault::RemoteReference {
+                pointer: at.to_owned(),
+            });
+        }
+    }
+    if may_be_object(schema) && !is_closed(schema) {
+        return Err(SchemaFault::Open {
+            pointer: at.to_owned(),
+        });
+    }
+    if accepts_anything(schema) {
+        return Err(SchemaFault::Anything {
+            pointer: at.to_owned(),
+        });
+    }
+    for keyword in [
+        "properties",
+        "$defs",
+        "definitions",
+        "patternProperties",
+        "dependentSchemas",
+    ] {
+        if let Some(Value::Object(members)) = schema.get(keyword) {
+            for (name, member) in members {
+                check_value(member, &format!("{at}/{keyword}/{}", escape(name)), depth)?;
+            }
+        }
+    }
+    for keyword in ["items", "contains", "unevaluatedItems", "then", "else"] {
+        if let Some(member) = schema.get(keyword) {
+            check_value(member, &format!("{at}/{keyword}"), depth)?;
+        }
+    }
+    for keyword in ["prefixItems", "anyOf", "oneOf", "allOf"] {
+        if let Some(Value::Array(members)) = schema.get(keyword) {
+            for (index, member) in members.iter().enumerate() {
+                check_value(member, &format!("{at}/{keyword}/{index}"), depth)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_value(schema: &Value, at: &str, depth: usize) -> Result<(), SchemaFault> {
+    match schema {
+        Value::Object(map) => check_map(map, at, depth.saturating_add(1)),
+        Value::Bool(false) => Ok(()),
+        Value::Bool(true) | Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(SchemaFault::Anything {
+                pointer: at.to_owned(),
+            })
+        }
+    }
+}
+
+fn may_be_object(schema: &Map<String, Value>) -> bool {
+    match schema.get("type") {
+        Some(Value::String(name)) => name == "object",
+        Some(Value::Array(names)) => names.iter().any(|name| name == "object"),
+        _ => schema.contains_key("properties"),
+    }
+}
+
+fn is_closed(schema: &Map<String, Value>) -> bool {
+    let closed = |keyword| schema.get(keyword) == Some(&Value::Bool(false));
+    closed("additionalProperties") || closed("unevaluatedProperties")
+}
+
+fn accepts_anything(schema: &Map<String, Value>) -> bool {
+    const RESTRICTING: [&str; 8] = [
+        "type",
+        "enum",
+        "const",
+        "$ref",
+        "$dynamicRef",
+        "anyOf",
+        "oneOf",
+        "allOf",
+    ];
+    !RESTRICTING
+        .iter()
+        .any(|keyword| schema.contains_key(*keyword))
+}
+
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Writes the defaults of absent properties into an object, at every depth that is present.
+pub(super) fn fill_defaults(schema: &Map<String, Value>, object: &mut Map<String, Value>) {
+    let Some(Value::Object(properties)) = schema.get("properties") else {
+        return;
+    };
+    for (name, property) in properties {
+        let Value::Object(property) = property else {
+            continue;
+        };
+        match object.get_mut(name) {
+            Some(Value::Object(inner)) => fill_defaults(property, inner),
+            Some(_) => {}
+            None => {
+                if let Some(default) = property.get("default") {
+                    object.insert(name.clone(), default.clone());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fault(schema: &Value) -> String {
+        check(schema.as_object().unwrap()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_open_object_is_refused_at_any_depth() {
+        let schema = json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {"a": {"type": "array", "items": {"type": "object", "properties": {}}}}
+        });
+        assert!(fault(&schema).starts_with("/properties/a/items: an object schema must"));
+    }
+
+    #[test]
+    fn a_reference_to_elsewhere_is_refused() {
+        let schema = json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {"a": {"$ref": "https://example.com/schema.json"}}
+        });
+        assert!(fault(&schema).contains("/properties/a: `$ref`"));
+    }
+
+    #[test]
+    fn a_schema_that_accepts_anything_is_refused() {
+        for anything in [json!(true), json!({})] {
+            let schema = json!({
+                "type": "object", "additionalProperties": false, "properties": {"a": anything}
+            });
+            assert!(fault(&schema).contains("accept anything"));
+        }
+    }
+
+    #[test]
+    fn defaults_are_filled_at_depth_and_never_overwrite() {
+        let schema = json!({"properties": {
+            "a": {"default": 1}, "b": {"default": 2},
+            "c": {"properties": {"d": {"default": [3]}}}
+        }});
+        let mut object = json!({"b": 7, "c": {}}).as_object().cloned().unwrap();
+        fill_defaults(schema.as_object().unwrap(), &mut object);
+        assert_eq!(
+            Value::Object(object),
+            json!({"a": 1, "b": 7, "c": {"d": [3]}})
+        );
+    }
+}

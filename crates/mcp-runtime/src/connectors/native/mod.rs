@@ -1,0 +1,28 @@
+//! Tools that the platform brings along, on tables of the regional pools.
+
+pub mod orders;
+
+use portcullis_domain::ToolDefinition;
+
+/// The definitions of the native tools, as new tenants get them.
+pub fn definitions() -> Vec<ToolDefinition> {
+    [
+        include_str!("orders.export.json"),
+        include_str!("orders.get.json"),
+    ]
+    .into_iter()
+    .filter_map(|text| serde_json::from_str(text).ok())
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_definition_of_the_folder_is_read() {
+        let names: Vec<_> = super::definitions()
+            .into_iter()
+            .map(|tool| tool.name)
+            .collect();
+        assert_eq!(names, ["orders.export", "orders.get"]);
+    }
+}

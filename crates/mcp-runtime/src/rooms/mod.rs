@@ -1,0 +1,65 @@
+//! The way of one tool call, a room a file: authenticate, admit, validate, decide, claim, execute,
+//! redact, record, respond.
+//!
+//! Each room takes what only the room before it can make, by value; the fields are private to this
+//! module tree. So no room can be skipped or entered twice, and no output leaves unredacted or
+//! unrecorded.
+
+pub mod admit;
+pub mod authenticate;
+pub mod claim;
+pub mod decide;
+pub mod execute;
+pub mod record;
+pub mod redact;
+pub mod respond;
+pub mod validate;
+
+mod refusal;
+
+use std::sync::Arc;
+
+use portcullis_domain::TraceId;
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+pub use refusal::{DoorRefusal, Refusal};
+pub use respond::Answer;
+
+use crate::gate::Gate;
+use admit::Admitted;
+
+/// A tool call as it stands in the request, not yet checked.
+#[derive(Debug)]
+pub struct CallRequest {
+    /// The tool's name, as the caller wrote it.
+    pub tool: String,
+    /// The arguments, as the caller wrote them.
+    pub arguments: Map<String, Value>,
+    /// The trace that the call belongs to: the caller's `traceparent`, else a new one.
+    pub trace_id: TraceId,
+}
+
+/// Takes an admitted call through rooms 3 to 9.
+///
+/// Rooms 5 to 8 run in a task of their own: a caller that hangs up cancels the tool's work but
+/// never the record of the call.
+pub async fn call(gate: &Arc<Gate>, admitted: Admitted, request: CallRequest) -> Answer {
+    let trace_id = request.trace_id;
+    let fate = match validate::enter(gate, admitted, request) {
+        Ok(call) => decide::enter(gate, call),
+        Err(refused) => decide::Fate::Refused(refused, None),
+    };
+    let cancelled = CancellationToken::new();
+    let hung_up = cancelled.clone().drop_guard();
+    let owned = Arc::clone(gate);
+    let task = gate.tasks.spawn(async move {
+        let claimed = claim::enter(&owned, fate)?;
+        let outcome = execute::enter(&owned, claimed, cancelled).await;
+        let redacted = redact::enter(&owned, outcome);
+        record::enter(&owned, redacted).await
+    });
+    let recorded = task.await;
+    drop(hung_up);
+    respond::enter(trace_id, recorded)
+}

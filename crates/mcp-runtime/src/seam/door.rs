@@ -1,0 +1,161 @@
+//! What happens before a body is read: host, origin, media types, authentication, admission; and
+//! then the body, within its size and time.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use portcullis_wire::Slug;
+
+use crate::gate::Gate;
+use crate::rooms::admit::{self, Admitted, RateFields};
+use crate::rooms::{DoorRefusal, authenticate};
+
+/// Lets a request in, or says why not. The body is not read before its sender is admitted.
+pub(super) async fn enter(
+    gate: &Gate,
+    tenant: &str,
+    peer: SocketAddr,
+    parts: &Parts,
+) -> Result<Admitted, DoorRefusal> {
+    let entered = async {
+        check_host(gate, parts)?;
+        check_origin(gate, &parts.headers)?;
+        let authenticated = authenticate::enter(gate, tenant, peer, &parts.headers).await?;
+        let (tenant, home) = authenticated.tenant();
+        admit::enter(gate, authenticated)
+            .inspect_err(|refusal| gate.refusals.count(tenant, home, refusal.slug))
+    };
+    entered.await
+}
+
+fn check_host(gate: &Gate, parts: &Parts) -> Result<(), DoorRefusal> {
+    let named = parts.uri.authority().map(ToString::to_string).or_else(|| {
+        parts
+            .headers
+            .get(HOST)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    });
+    let allowed = named.is_some_and(|named| {
+        gate.settings
+            .allowed_hosts
+            .iter()
+            .any(|host| host.eq_ignore_ascii_case(&named))
+    });
+    if allowed {
+        return Ok(());
+    }
+    Err(DoorRefusal::new(
+        Slug::HostNotAllowed,
+        "the request names a host that is not served here; use the platform's public address",
+    ))
+}
+
+/// A browser's page on another origin must not act with a token it got hold of (MCP, Streamable
+/// HTTP, Security).
+fn check_origin(gate: &Gate, headers: &HeaderMap) -> Result<(), DoorRefusal> {
+    let allowed = headers.get_all(ORIGIN).iter().all(|origin| {
+        let allowed = &gate.settings.allowed_origins;
+        origin
+            .to_str()
+            .is_ok_and(|origin| allowed.iter().any(|one| one == origin))
+    });
+    if allowed {
+        return Ok(());
+    }
+    Err(DoorRefusal::new(
+        Slug::OriginNotAllowed,
+        "this web origin may not call; an operator can add it to `server.allowed_origins`",
+    ))
+}
+
+/// Whether the body is said to be JSON.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), DoorRefusal> {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    if essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Ok(());
+    }
+    Err(DoorRefusal::new(
+        Slug::UnsupportedMediaType,
+        "`Content-Type` must be application/json",
+    ))
+}
+
+/// Reads a body within its size and time.
+pub(super) async fn read_body(gate: &Gate, body: Body) -> Result<Bytes, DoorRefusal> {
+    let limited = Limited::new(body, gate.settings.max_body_bytes);
+    let collected = tokio::time::timeout(gate.settings.body_deadline, limited.collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let limit = gate.settings.max_body_bytes;
+            let detail = format!("the request body may have at most {limit} bytes");
+            Err(DoorRefusal::new(Slug::BodyTooLarge, detail))
+        }
+        Ok(Err(_broken)) => Err(DoorRefusal::new(
+            Slug::MalformedRequest,
+            "the request body broke off",
+        )),
+        Err(_elapsed) => Err(DoorRefusal::new(
+            Slug::MalformedRequest,
+            "the request body took too long",
+        )),
+    }
+}
+
+/// Starts an answer to a refusal: status, challenge, rate fields.
+pub(super) fn refusal_response(
+    refusal: &DoorRefusal,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Response<Body> {
+    let mut response = response(refusal.problem.status, content_type, body);
+    let headers = response.headers_mut();
+    if let Some(challenge) = &refusal.challenge {
+        insert(headers, WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = refusal.retry_after_seconds {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(rate) = &refusal.rate {
+        insert_rate(headers, rate);
+    }
+    response
+}
+
+/// An answer with a JSON body.
+pub(super) fn response(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Writes `RateLimit` and `RateLimit-Policy`.
+pub(super) fn insert_rate(headers: &mut HeaderMap, rate: &RateFields) {
+    insert(headers, HeaderName::from_static("ratelimit"), &rate.limit);
+    insert(
+        headers,
+        HeaderName::from_static("ratelimit-policy"),
+        &rate.policy,
+    );
+}
+
+/// Writes a header whose value is text of ours; a value that is no header is left out.
+pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

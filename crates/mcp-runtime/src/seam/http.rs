@@ -1,0 +1,87 @@
+//! `POST /t/{tenant}/tools/{name}`: the same rooms for callers without MCP, with true statuses.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response};
+use portcullis_wire::Slug;
+use serde_json::{Map, Value, json};
+
+use super::{Seam, door, mcp};
+use crate::challenge;
+use crate::rooms::{self, CallRequest, DoorRefusal};
+
+const PROBLEM: &str = "application/problem+json";
+
+/// Answers one call: the body is the tool's arguments.
+pub(super) async fn handle(
+    State(seam): State<Seam>,
+    Path((tenant, name)): Path<(String, String)>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    match answer(&seam, &tenant, name, peer, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            door::refusal_response(&refusal, PROBLEM, json!(refusal.problem).to_string().into())
+        }
+    }
+}
+
+/// Every other method than POST.
+pub(super) async fn not_a_post() -> Response<Body> {
+    let refusal = DoorRefusal::new(Slug::MethodNotAllowed, "call a tool by POST");
+    let body = json!(refusal.problem).to_string().into();
+    let mut response = door::refusal_response(&refusal, PROBLEM, body);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn answer(
+    seam: &Seam,
+    tenant: &str,
+    name: String,
+    peer: SocketAddr,
+    request: Request,
+) -> Result<Response<Body>, DoorRefusal> {
+    let (parts, body) = request.into_parts();
+    let admitted = door::enter(&seam.gate, tenant, peer, &parts).await?;
+    door::check_content_type(&parts.headers)?;
+    let body = door::read_body(&seam.gate, body).await?;
+    let arguments: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let detail = if error.is_data() {
+            "the body must be a JSON object with the tool's arguments".to_owned()
+        } else {
+            format!("the body is not JSON (line {line}, column {column})")
+        };
+        DoorRefusal::new(Slug::MalformedRequest, detail)
+    })?;
+    let trace_id = mcp::trace_id(&parts, None)?;
+    let rate = admitted.rate().clone();
+    let call = CallRequest {
+        tool: name,
+        arguments,
+        trace_id,
+    };
+    let answer = rooms::call(&seam.gate, admitted, call).await;
+    let needed = answer.needed_scope();
+    let (status, body) = answer.into_http();
+    let content_type = if status == 200 {
+        "application/json"
+    } else {
+        PROBLEM
+    };
+    let mut response = door::response(status, content_type, body.to_string().into());
+    door::insert_rate(response.headers_mut(), &rate);
+    if let Some(scope) = needed {
+        let url = &seam.gate.settings.public_url;
+        let challenge = challenge::insufficient_scope(url, tenant, &scope);
+        door::insert(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
+    }
+    Ok(response)
+}

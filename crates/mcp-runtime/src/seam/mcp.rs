@@ -1,0 +1,246 @@
+//! `/t/{tenant}/mcp`: one JSON-RPC message a POST, both eras of the protocol.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use portcullis_domain::TraceId;
+use portcullis_keys::entropy;
+use portcullis_wire::Slug;
+use serde_json::{Map, Value};
+
+use super::Seam;
+use super::door;
+use super::jsonrpc::{self, CallParams, Message, ProtocolFault};
+use super::service::Visible;
+use super::version::{self, Era};
+use crate::challenge;
+use crate::gate::Gate;
+use crate::rooms::admit::{Admitted, Plan, RateFields};
+use crate::rooms::respond::{self, McpReply};
+use crate::rooms::{self, CallRequest, DoorRefusal, validate};
+
+const JSON: &str = "application/json";
+const META_PLAN: &str = "dev.portcullis/plan";
+
+/// Answers one request.
+pub(super) async fn handle(
+    State(seam): State<Seam>,
+    Path(tenant): Path<String>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response<Body> {
+    if request.method() != Method::POST {
+        let refusal = DoorRefusal::new(Slug::MethodNotAllowed, "send one JSON-RPC message by POST");
+        let mut response = refused("null", &refusal);
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    let (parts, body) = request.into_parts();
+    let admitted = match door::enter(&seam.gate, &tenant, peer, &parts).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refused("null", &refusal),
+    };
+    if let Err(refusal) = door::check_content_type(&parts.headers) {
+        return refused("null", &refusal);
+    }
+    let body = match door::read_body(&seam.gate, body).await {
+        Ok(body) => body,
+        Err(refusal) => return refused("null", &refusal),
+    };
+    let message = match Message::read(&body) {
+        Ok(message) => message,
+        Err(fault) => return faulty("null", &fault),
+    };
+    if message.method.as_deref() == Some("tools/call") {
+        if !message.is_request() {
+            let fault = ProtocolFault::new(jsonrpc::INVALID_REQUEST, "`tools/call` needs an `id`");
+            return faulty("null", &fault);
+        }
+        return call(&seam.gate, &parts, admitted, &message).await;
+    }
+    let listing = message.method.as_deref() == Some("tools/list");
+    pass_on(&seam, parts, body.clone(), admitted, listing).await
+}
+
+/// A tool call, through the rooms.
+async fn call(
+    gate: &Arc<Gate>,
+    parts: &Parts,
+    admitted: Admitted,
+    message: &Message<'_>,
+) -> Response<Body> {
+    let id = message.id_text();
+    let params = match jsonrpc::call_params(message.params) {
+        Ok(params) => params,
+        Err(fault) => return faulty(id, &fault),
+    };
+    let era = match version::check(&parts.headers, &params.name, params.meta.as_ref()) {
+        Ok(era) => era,
+        Err(fault) => return faulty(id, &fault),
+    };
+    let complete = era == Era::Modern;
+    let (tenant, home) = (admitted.caller().tenant, admitted.caller().home);
+    let slug = admitted.caller().tenant_slug.clone();
+    let rate = admitted.rate().clone();
+    let plan = match plan(params.meta.as_ref()) {
+        Ok(plan) => plan,
+        Err(fault) => return faulty(id, &fault),
+    };
+    let admitted = match admitted.with_plan(plan) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            gate.refusals.count(tenant, home, refusal.slug);
+            return stopped(id, &refusal, &rate, complete);
+        }
+    };
+    let trace_id = match trace_id(parts, params.meta.as_ref()) {
+        Ok(trace_id) => trace_id,
+        Err(refusal) => return refused(id, &refusal),
+    };
+    let CallParams {
+        name, arguments, ..
+    } = params;
+    let request = CallRequest {
+        tool: name,
+        arguments: arguments.unwrap_or_default(),
+        trace_id,
+    };
+    let answer = rooms::call(gate, admitted, request).await;
+    reply(gate, id, &slug, answer.into_mcp(complete), &rate)
+}
+
+fn reply(gate: &Gate, id: &str, slug: &str, reply: McpReply, rate: &RateFields) -> Response<Body> {
+    let mut response = match reply {
+        McpReply::Result(result) => door::response(200, JSON, jsonrpc::result_body(id, &result)),
+        McpReply::UnknownTool(problem, receipt) => {
+            let mut data = serde_json::json!({ respond::META_PROBLEM: problem });
+            if let (Value::Object(data), Value::Object(receipt)) = (&mut data, receipt) {
+                data.extend(receipt);
+            }
+            let text = "unknown tool; call tools/list for the tools of this principal";
+            let body = jsonrpc::error_body(id, jsonrpc::INVALID_PARAMS, text, Some(&data));
+            door::response(200, JSON, body)
+        }
+        McpReply::StepUp(problem, _receipt, scope) => {
+            let mut response = door::response(403, JSON, jsonrpc::problem_body(id, &problem));
+            let challenge = challenge::insufficient_scope(&gate.settings.public_url, slug, &scope);
+            door::insert(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
+            response
+        }
+        McpReply::Fault(problem) => {
+            door::response(problem.status, JSON, jsonrpc::problem_body(id, &problem))
+        }
+    };
+    door::insert_rate(response.headers_mut(), rate);
+    response
+}
+
+/// A stop rule refuses as policy does: with a tool result that says `DENY:`.
+fn stopped(id: &str, refusal: &DoorRefusal, rate: &RateFields, complete: bool) -> Response<Body> {
+    let by_rule = matches!(refusal.slug, Slug::PlanTooDeep | Slug::TooManyRetries);
+    if !by_rule {
+        return refused(id, refusal);
+    }
+    let text = respond::deny_text(&refusal.problem);
+    match respond::tool_error(&text, &refusal.problem, None, complete) {
+        McpReply::Result(result) => {
+            let mut response = door::response(200, JSON, jsonrpc::result_body(id, &result));
+            door::insert_rate(response.headers_mut(), rate);
+            response
+        }
+        McpReply::UnknownTool(..) | McpReply::StepUp(..) | McpReply::Fault(_) => {
+            refused(id, refusal)
+        }
+    }
+}
+
+/// Every other method, by rmcp. The caller's slots are held until the last byte has left.
+async fn pass_on(
+    seam: &Seam,
+    mut parts: Parts,
+    body: Bytes,
+    admitted: Admitted,
+    listing: bool,
+) -> Response<Body> {
+    let visible = if listing {
+        validate::visible_tools(&seam.gate, &admitted)
+    } else {
+        Vec::new()
+    };
+    parts.extensions.insert(Visible(Arc::new(visible)));
+    // The token stays at the door: nothing behind it has a use for it.
+    parts.headers.remove(AUTHORIZATION);
+    let rate = admitted.rate().clone();
+    let request = Request::from_parts(parts, Full::new(body));
+    let response = seam.service.handle(request).await;
+    let (mut head, body) = response.into_parts();
+    door::insert_rate(&mut head.headers, &rate);
+    let body = body.map_frame(move |frame| {
+        let _held = &admitted;
+        frame
+    });
+    Response::from_parts(head, Body::new(body))
+}
+
+fn plan(meta: Option<&Map<String, Value>>) -> Result<Option<Plan>, ProtocolFault> {
+    let Some(value) = meta.and_then(|meta| meta.get(META_PLAN)) else {
+        return Ok(None);
+    };
+    match serde_json::from_value(value.clone()) {
+        Ok(plan) => Ok(Some(plan)),
+        Err(_unfit) => Err(ProtocolFault::new(
+            jsonrpc::INVALID_PARAMS,
+            format!(
+                "`_meta[\"{META_PLAN}\"]` must be {{id, depth, attempt}}: a string, two integers"
+            ),
+        )),
+    }
+}
+
+/// The caller's trace, from `_meta` or the header, else a new one.
+pub(super) fn trace_id(
+    parts: &Parts,
+    meta: Option<&Map<String, Value>>,
+) -> Result<TraceId, DoorRefusal> {
+    let stated = meta
+        .and_then(|meta| meta.get("traceparent"))
+        .and_then(Value::as_str)
+        .or_else(|| {
+            parts
+                .headers
+                .get("traceparent")
+                .and_then(|value| value.to_str().ok())
+        });
+    if let Some(trace_id) = stated.and_then(TraceId::from_traceparent) {
+        return Ok(trace_id);
+    }
+    match entropy::random() {
+        Ok(bytes) => Ok(TraceId::from_bytes(bytes)),
+        Err(error) => {
+            tracing::error!(%error, "no random bytes for a trace id");
+            Err(DoorRefusal::new(Slug::Internal, ""))
+        }
+    }
+}
+
+fn refused(id: &str, refusal: &DoorRefusal) -> Response<Body> {
+    door::refusal_response(refusal, JSON, jsonrpc::problem_body(id, &refusal.problem))
+}
+
+fn faulty(id: &str, fault: &ProtocolFault) -> Response<Body> {
+    let body = jsonrpc::error_body(id, fault.code, &fault.message, fault.data.as_ref());
+    let mut response = door::response(fault.status, JSON, body);
+    if fault.status == 400 {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    response
+}

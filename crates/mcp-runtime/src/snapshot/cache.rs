@@ -1,0 +1,190 @@
+//! The snapshots of this replica: loaded on first use, forgotten when idle, replaced when the epoch
+//! says that the tenant changed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use portcullis_domain::id::{Id, Tenant};
+use portcullis_domain::{Clock, Limits, StopRules};
+use portcullis_keys::LocalKeys;
+use portcullis_store::{ControlStore, StoreError, tenants};
+use tokio::time::Instant;
+
+use super::TenantSnapshot;
+use super::compile::{CompileError, Compiler, ToolCache};
+
+/// How long an unused snapshot is kept.
+const IDLE: Duration = Duration::from_mins(10);
+/// How long it is remembered that no tenant has a name: bounds what guessing costs the database.
+const ABSENT: Duration = Duration::from_secs(2);
+/// A replica that has not confirmed the epoch for this long refuses every call.
+const STALE: Duration = Duration::from_secs(10);
+/// The most snapshots a replica keeps.
+const CAPACITY: u64 = 20_000;
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// No tenant has this name.
+    #[error("there is no such tenant")]
+    NoTenant,
+    /// The control database did not answer.
+    #[error("the tenant's configuration could not be read")]
+    Store(#[source] StoreError),
+    /// The tenant's configuration does not compile.
+    #[error("the tenant's configuration does not compile")]
+    Compile(#[source] CompileError),
+    /// The control database has been out of reach for too long.
+    #[error("the control database has not been reached for {0} s")]
+    Stale(u64),
+}
+
+/// Every snapshot of this replica.
+#[derive(Debug)]
+pub struct Snapshots {
+    control: ControlStore,
+    keys: Arc<LocalKeys>,
+    clock: Arc<dyn Clock>,
+    default_limits: (Limits, StopRules),
+    tools: ToolCache,
+    by_slug: moka::future::Cache<String, Arc<TenantSnapshot>>,
+    absent: moka::sync::Cache<String, ()>,
+    /// The newest epoch at which each tenant changed, as far as this replica heard.
+    changed: RwLock<HashMap<Id<Tenant>, i64>>,
+    /// The newest epoch at which every tenant may have changed.
+    all_changed: AtomicI64,
+    started: Instant,
+    /// Milliseconds from `started` to the last confirmation of the epoch.
+    confirmed_millis: AtomicU64,
+}
+
+impl Snapshots {
+    /// An empty set. `default_limits` are those of principals and tenants without their own.
+    pub fn new(
+        control: ControlStore,
+        keys: Arc<LocalKeys>,
+        clock: Arc<dyn Clock>,
+        default_limits: (Limits, StopRules),
+    ) -> Self {
+        Self {
+            control,
+            keys,
+            clock,
+            default_limits,
+            tools: ToolCache::builder()
+                .time_to_idle(IDLE)
+                .max_capacity(CAPACITY)
+                .build(),
+            by_slug: moka::future::Cache::builder()
+                .time_to_idle(IDLE)
+                .max_capacity(CAPACITY)
+                .build(),
+            absent: moka::sync::Cache::builder()
+                .time_to_live(ABSENT)
+                .max_capacity(CAPACITY)
+                .build(),
+            changed: RwLock::new(HashMap::new()),
+            all_changed: AtomicI64::new(0),
+            started: Instant::now(),
+            confirmed_millis: AtomicU64::new(0),
+        }
+    }
+
+    /// The tenant's snapshot, at least as new as the last change that this replica heard of.
+    ///
+    /// # Errors
+    /// When there is no such tenant, when its configuration cannot be read or compiled, and when the
+    /// control database has been out of reach for 10 s.
+    pub async fn get(&self, slug: &str) -> Result<Arc<TenantSnapshot>, Arc<SnapshotError>> {
+        self.check_fresh()?;
+        if let Some(snapshot) = self.by_slug.get(slug).await {
+            if snapshot.epoch >= self.changed_at(snapshot.id) {
+                return Ok(snapshot);
+            }
+            self.by_slug.invalidate(slug).await;
+        }
+        if self.absent.contains_key(slug) {
+            return Err(Arc::new(SnapshotError::NoTenant));
+        }
+        // Callers that miss together load once.
+        let loaded = self
+            .by_slug
+            .try_get_with_by_ref(slug, self.load(slug))
+            .await;
+        loaded.inspect_err(|error| {
+            if matches!(**error, SnapshotError::NoTenant) {
+                self.absent.insert(slug.to_owned(), ());
+            }
+        })
+    }
+
+    async fn load(&self, slug: &str) -> Result<Arc<TenantSnapshot>, SnapshotError> {
+        let mut tx = self
+            .control
+            .platform()
+            .await
+            .map_err(SnapshotError::Store)?;
+        let found = tenants::by_slug(&mut tx, slug)
+            .await
+            .map_err(SnapshotError::Store)?;
+        tx.commit().await.map_err(SnapshotError::Store)?;
+        let tenant = found.ok_or(SnapshotError::NoTenant)?.id;
+        let now = self.clock.now();
+        let rows = portcullis_store::snapshot::load(&self.control, tenant, now)
+            .await
+            .map_err(SnapshotError::Store)?;
+        let compiler = Compiler {
+            control: &self.control,
+            keys: &self.keys,
+            clock: self.clock.as_ref(),
+            tools: &self.tools,
+            default_limits: self.default_limits,
+        };
+        compiler
+            .compile(rows)
+            .await
+            .map(Arc::new)
+            .map_err(SnapshotError::Compile)
+    }
+
+    /// Says that a tenant changed at an epoch; its snapshot is loaded anew at its next use.
+    pub fn note_change(&self, tenant: Id<Tenant>, epoch: i64) {
+        let mut changed = self.changed.write().unwrap_or_else(PoisonError::into_inner);
+        let at = changed.entry(tenant).or_insert(0);
+        *at = epoch.max(*at);
+    }
+
+    /// Says that any tenant may have changed up to an epoch.
+    pub fn note_everything(&self, epoch: i64) {
+        self.all_changed.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    /// Says that the epoch was read from the database by a question sent at `asked`.
+    pub fn confirm(&self, asked: Instant) {
+        let millis = asked.saturating_duration_since(self.started).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.confirmed_millis.fetch_max(millis, Ordering::SeqCst);
+    }
+
+    /// How long ago the epoch was confirmed.
+    pub fn staleness(&self) -> Duration {
+        let confirmed = Duration::from_millis(self.confirmed_millis.load(Ordering::SeqCst));
+        self.started.elapsed().saturating_sub(confirmed)
+    }
+
+    fn check_fresh(&self) -> Result<(), Arc<SnapshotError>> {
+        let staleness = self.staleness();
+        if staleness > STALE {
+            return Err(Arc::new(SnapshotError::Stale(staleness.as_secs())));
+        }
+        Ok(())
+    }
+
+    fn changed_at(&self, tenant: Id<Tenant>) -> i64 {
+        let changed = self.changed.read().unwrap_or_else(PoisonError::into_inner);
+        let own = changed.get(&tenant).copied().unwrap_or(0);
+        own.max(self.all_changed.load(Ordering::SeqCst))
+    }
+}
