@@ -114,8 +114,11 @@ pub(crate) fn address(
     url: &SecretString,
     options: &ConnectOptions,
 ) -> Result<PgConnectOptions, ConnectError> {
-    let parsed = PgConnectOptions::from_str(url.expose_secret())
+    let text = url.expose_secret();
+    let parsed = PgConnectOptions::from_str(text)
         .ok()
+        // The driver takes any scheme.
+        .filter(|_| text.starts_with("postgres://") || text.starts_with("postgresql://"))
         .ok_or(ConnectError::Address { database })?;
     Ok(parsed
         .application_name(options.application_name)

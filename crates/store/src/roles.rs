@@ -34,18 +34,19 @@ pub struct Passwords {
 pub fn bootstrap_sql(passwords: &Passwords) -> SecretString {
     // Keeps the passwords out of the server's log.
     let mut sql = String::from("set local log_statement = 'none';\n");
-    for (role, password) in [
-        (OWNER, &passwords.owner),
-        (APP, &passwords.app),
-        (RECORDER, &passwords.recorder),
-        (SWEEPER, &passwords.sweeper),
+    for (role, inherits, password) in [
+        // What a database's owner may do comes through `pg_database_owner`, a membership.
+        (OWNER, "inherit", &passwords.owner),
+        (APP, "noinherit", &passwords.app),
+        (RECORDER, "noinherit", &passwords.recorder),
+        (SWEEPER, "noinherit", &passwords.sweeper),
     ] {
         // Writing to a String cannot fail.
         let _ = write!(
             sql,
             "do $$ begin create role {role}; exception when duplicate_object then null; end $$;\n\
              alter role {role} login nosuperuser nobypassrls nocreatedb nocreaterole \
-             noreplication noinherit password {};\n",
+             noreplication {inherits} password {};\n",
             literal(password.expose_secret())
         );
     }
