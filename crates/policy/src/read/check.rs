@@ -215,7 +215,7 @@ fn argument_fault(
         (!shape.types.contains(&wanted)).then(|| {
             (
                 format!(
-                    "this operator reads a {}, and `{}` of `{}` is {}",
+                    "this operator reads values of type {}, and `{}` of `{}` is {}",
                     wanted.as_str(),
                     path.as_str(),
                     tool.name,

@@ -36,7 +36,6 @@ const NO: Option<bool> = Some(false);
 #[test]
 fn every_operator_reads_a_present_value() {
     let pct = |value: Value| json!({"tool": "flag.set", "args.rolloutPct": value});
-    let name = |value: &str| json!({"args.name": value});
     check(&[
         ("{ tool.risk: low }", json!({"tool.risk": "low"}), YES),
         ("{ tool.risk: low }", json!({"tool.risk": "high"}), NO),
@@ -79,6 +78,13 @@ fn every_operator_reads_a_present_value() {
             YES,
         ),
         ("{ args.rolloutPct: { gt: 5, lte: 10 } }", pct(json!(5)), NO),
+    ]);
+}
+
+#[test]
+fn every_operator_reads_a_present_text_or_list() {
+    let name = |value: &str| json!({"args.name": value});
+    check(&[
         ("{ args.name: { in: [a, b] } }", name("b"), YES),
         ("{ args.name: { not_in: [a, b] } }", name("b"), NO),
         ("{ args.name: { not_in: [a, b] } }", name("c"), YES),
