@@ -13,7 +13,7 @@ use std::fmt;
 
 use aws_lc_rs::aead::{self, AES_256_GCM, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::{cmac, digest};
+use aws_lc_rs::{cmac, digest, hkdf};
 use portcullis_domain::Id;
 use portcullis_domain::id::Tenant;
 use zeroize::Zeroizing;
@@ -113,6 +113,22 @@ impl DataKey {
     /// When the operating system gives no random bytes or the library refuses them.
     pub fn generate() -> Result<Self, EnvelopeError> {
         Self::from_bytes(Zeroizing::new(entropy::random()?))
+    }
+
+    /// The key that a secret of at least 128 random bits gives for one use (HKDF with SHA-256,
+    /// RFC 5869). Whoever does not hold the secret cannot make the key. Never for passwords.
+    ///
+    /// # Errors
+    /// When the library refuses.
+    pub fn derive(secret: &[u8], usage: &[u8]) -> Result<Self, EnvelopeError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        let failed = library("derive a key");
+        hkdf::Salt::new(hkdf::HKDF_SHA256, b"")
+            .extract(secret)
+            .expand(&[usage], hkdf::HKDF_SHA256)
+            .and_then(|key| key.fill(bytes.as_mut_slice()))
+            .map_err(failed)?;
+        Self::from_bytes(bytes)
     }
 
     pub(crate) fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Result<Self, EnvelopeError> {

@@ -24,6 +24,7 @@ pub mod policies;
 pub mod principals;
 pub mod records;
 pub mod region;
+pub mod replies;
 pub mod roles;
 mod row;
 pub mod service_tokens;

@@ -5,7 +5,7 @@ use portcullis_domain::Id;
 use portcullis_domain::id::OutboxEntry;
 use time::OffsetDateTime;
 
-use crate::control::ControlTx;
+use crate::control::{ControlTx, PlatformTx};
 use crate::error::{StoreError, sort};
 use crate::row::Page;
 
@@ -66,6 +66,58 @@ pub async fn insert(
     .await
     .map_err(sort("write an administrative change"))?;
     Ok(())
+}
+
+/// Writes a change of the platform's own things down.
+///
+/// # Errors
+/// `Invalid` where a value is outside its bounds.
+pub async fn insert_platform(
+    tx: &mut PlatformTx,
+    new: NewOutboxEntry<'_>,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "insert into platform_outbox (id, actor, action, subject, detail, created_at)
+         values ($1, $2, $3, $4, $5, $6)",
+        new.id.as_uuid(),
+        new.actor,
+        new.action,
+        new.subject,
+        new.detail,
+        now
+    )
+    .execute(tx.connection())
+    .await
+    .map_err(sort("write a change of the platform"))?;
+    Ok(())
+}
+
+/// The changes of the platform's own things, oldest first.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn list_platform(tx: &mut PlatformTx, page: Page) -> Result<Vec<OutboxRow>, StoreError> {
+    let rows = sqlx::query!(
+        "select id, actor, action, subject, detail, created_at from platform_outbox
+         where $1::uuid is null or id > $1 order by id limit $2",
+        page.after,
+        page.limit()
+    )
+    .fetch_all(tx.connection())
+    .await
+    .map_err(sort("list the platform's changes"))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| OutboxRow {
+            id: Id::from_row(row.id),
+            actor: row.actor,
+            action: row.action,
+            subject: row.subject,
+            detail: row.detail,
+            created_at: row.created_at,
+        })
+        .collect())
 }
 
 /// The tenant's administrative changes, oldest first.

@@ -46,6 +46,24 @@ impl ControlSweeper {
         Ok(done.rows_affected())
     }
 
+    /// Removes at most `limit` answers to idempotency keys that are older than a day.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached.
+    pub async fn remove_old_replies(&self, limit: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            "delete from replies where (token_id, key) in (
+               select token_id, key from replies
+               where created_at < now() - interval '1 day'
+               order by created_at limit $1)",
+            i64::from(limit)
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(sort("remove old answers"))?;
+        Ok(done.rows_affected())
+    }
+
     /// Removes at most `limit` entries of the change log that are older than a day.
     ///
     /// # Errors

@@ -153,3 +153,23 @@ proptest! {
         prop_assert!(key(1).decrypt(&aad, &ciphertext).is_err());
     }
 }
+
+#[test]
+fn a_derived_key_is_of_its_secret_and_its_use() {
+    let aad = aad(tenant(1), "replies.sealed", b"row");
+    let sealed = DataKey::derive(b"secret", b"use")
+        .unwrap()
+        .encrypt(&aad, b"answer")
+        .unwrap();
+    let again = DataKey::derive(b"secret", b"use").unwrap();
+    assert_eq!(again.decrypt(&aad, &sealed).unwrap(), b"answer");
+    for (secret, usage) in [
+        (&b"Secret"[..], &b"use"[..]),
+        (b"secret", b"Use"),
+        (b"", b""),
+    ] {
+        let other = DataKey::derive(secret, usage).unwrap();
+        let error = other.decrypt(&aad, &sealed).unwrap_err();
+        assert!(matches!(error, EnvelopeError::OtherKey), "{error}");
+    }
+}
