@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use limits::{LimitsSetting, PutLimits};
-pub use policy::{PolicyDiagnostic, PolicyStatus, PolicyVersion, PublishPolicy};
+pub use policy::{PolicyDiagnostic, PolicySeverity, PolicyStatus, PolicyVersion, PublishPolicy};
 pub use principal::{
     ClientSecret, CreateGrant, CreatePrincipal, CreateSecret, CreatedSecret, Grant, Principal,
     PrincipalStatus, UpdatePrincipal,
@@ -28,7 +28,7 @@ pub use service_token::{CreateServiceToken, CreatedServiceToken, ServiceToken};
 pub use tenant::{CreateTenant, ReplayMode, Tenant, UpdateTenant};
 pub use tool::{Tool, ToolDetail, ToolVersion, UpdateTool};
 
-/// One page of a list, oldest first.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The things on this page.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 macro_rules! slugs {
     ($($name:ident = $slug:literal, $status:literal, $title:literal;)*) => {
@@ -83,7 +84,7 @@ impl Serialize for Slug {
 
 /// An RFC 9457 problem document. A refusal also names the rule, the facts it saw and the remedy; a
 /// 5xx tells only its trace id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `/problems/{slug}`.
     #[serde(rename = "type")]
@@ -103,6 +104,7 @@ pub struct Problem {
     pub rule: Option<String>,
     /// What the rule saw. Never personal values.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object)]
     pub facts: Map<String, Value>,
     /// What would allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

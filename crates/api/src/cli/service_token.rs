@@ -36,10 +36,9 @@ pub enum Command {
 /// What to create.
 #[derive(Debug, Args)]
 pub struct Create {
-    /// What its holder may do: owner, operator, approver, auditor, viewer or platform; may be
-    /// repeated
-    #[arg(long = "role", value_name = "ROLES", required = true)]
-    roles: Vec<Role>,
+    /// What its holder may do: owner, operator, approver, auditor, viewer or platform
+    #[arg(long)]
+    role: Role,
     /// The tenant's slug or id; none for the role platform
     #[arg(long)]
     tenant: Option<String>,
@@ -72,7 +71,7 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
                 .await?;
             let head = [
                 "ID",
-                "ROLES",
+                "ROLE",
                 "TENANT",
                 "EXPIRES",
                 "REVOKED",
@@ -83,7 +82,7 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
                 let tenant = token.tenant.map(|id| id.to_string());
                 [
                     token.id.to_string(),
-                    roles(token),
+                    token.role.to_string(),
                     tenant.unwrap_or_else(|| "-".to_owned()),
                     output::time(Some(token.expires_at)),
                     output::time(token.revoked_at),
@@ -101,7 +100,7 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
 }
 
 async fn create(create: Create, mut session: Session<'_>) -> Result<(), CliError> {
-    if create.save && !create.roles.contains(&Role::Owner) {
+    if create.save && create.role != Role::Owner {
         return Err(CliError::Usage(
             "the operator file keeps the owner's token of a tenant: use --out FILE for other roles"
                 .to_owned(),
@@ -109,7 +108,7 @@ async fn create(create: Create, mut session: Session<'_>) -> Result<(), CliError
     }
     let body = CreateServiceToken {
         name: create.name,
-        roles: create.roles,
+        role: create.role,
         tenant: create.tenant.clone(),
         expires_at: session.end_of(create.expires_in)?,
     };
@@ -139,7 +138,7 @@ async fn create(create: Create, mut session: Session<'_>) -> Result<(), CliError
     session.output.value(&created, |created| {
         output::pairs(&[
             ("id", created.service_token.id.to_string()),
-            ("roles", roles(&created.service_token)),
+            ("role", created.service_token.role.to_string()),
             ("token", created.token.clone()),
             (
                 "expires",
@@ -150,9 +149,4 @@ async fn create(create: Create, mut session: Session<'_>) -> Result<(), CliError
     session
         .output
         .hint("The token is shown this once and stored nowhere.")
-}
-
-fn roles(token: &ServiceToken) -> String {
-    let names: Vec<_> = token.roles.iter().map(|role| role.as_str()).collect();
-    names.join(",")
 }

@@ -91,15 +91,20 @@ actions! {
     /// See signed records. They hold no payloads.
     RecordRead = "record.read": Owner Operator Approver Auditor Viewer;
     /// See service tokens. Nobody sees the tokens themselves.
-    ServiceTokenRead = "service-token.read": Owner Auditor Platform;
+    ServiceTokenRead = "service_token.read": Owner Auditor Platform;
     /// Create a service token: `owner` any role of the tenant, `platform` the roles `platform` and
     /// `owner`.
-    ServiceTokenCreate = "service-token.create": Owner Platform;
+    ServiceTokenCreate = "service_token.create": Owner Platform;
     /// Revoke a service token.
-    ServiceTokenRevoke = "service-token.revoke": Owner Platform;
+    ServiceTokenRevoke = "service_token.revoke": Owner Platform;
 }
 
 impl Action {
+    /// What it is about: the part before the dot.
+    pub fn noun(self) -> &'static str {
+        self.as_str().split('.').next().unwrap_or_default()
+    }
+
     /// Whether a role may take it.
     pub fn is_open_to(self, role: Role) -> bool {
         self.roles().contains(&role)

@@ -63,6 +63,9 @@ pub enum ApiError {
     /// A policy does not compile.
     #[error("the policy does not compile")]
     Policy(Vec<PolicyDiagnostic>),
+    /// A policy compiles with warnings that nobody has accepted.
+    #[error("the compiler warns of this policy")]
+    PolicyWarnings(Vec<PolicyDiagnostic>),
     /// The present state does not allow the change.
     #[error("{detail}")]
     Conflict {
@@ -123,7 +126,7 @@ impl ApiError {
             Self::MediaType(_) => Slug::UnsupportedMediaType,
             Self::TooLarge(_) => Slug::BodyTooLarge,
             Self::Invalid { .. } | Self::Policy(_) => Slug::InvalidRequest,
-            Self::Conflict { .. } => Slug::Conflict,
+            Self::Conflict { .. } | Self::PolicyWarnings(_) => Slug::Conflict,
             Self::PreconditionRequired => Slug::PreconditionRequired,
             Self::PreconditionFailed => Slug::PreconditionFailed,
             Self::IdempotencyKeyReused => Slug::IdempotencyKeyReused,
@@ -158,7 +161,10 @@ impl ApiError {
                 problem.facts = facts([("field", field.as_str()), ("rule", rule.as_str())]);
                 problem
             }
-            Self::Policy(diagnostics) => with_diagnostics(problem, diagnostics),
+            Self::Policy(diagnostics) => with_diagnostics(problem, diagnostics)
+                .with_remedy("Correct the places that `facts.diagnostics` names"),
+            Self::PolicyWarnings(diagnostics) => with_diagnostics(problem, diagnostics)
+                .with_remedy("Read `facts.diagnostics`, then publish with `accept_warnings: true`"),
             Self::PreconditionRequired => problem.with_remedy(
                 "Read the thing, and send its `ETag` back as `If-Match` (`*` names no version)",
             ),
@@ -213,6 +219,7 @@ impl ApiError {
             | Self::TooLarge(_)
             | Self::Invalid { .. }
             | Self::Policy(_)
+            | Self::PolicyWarnings(_)
             | Self::Conflict { .. }
             | Self::PreconditionRequired
             | Self::PreconditionFailed
@@ -253,21 +260,40 @@ fn with_diagnostics(mut problem: Problem, diagnostics: &[PolicyDiagnostic]) -> P
             serde_json::json!({
                 "line": diagnostic.line,
                 "column": diagnostic.column,
+                "severity": diagnostic.severity,
                 "message": diagnostic.message,
+                "remedy": diagnostic.remedy,
             })
         })
         .collect::<Vec<_>>();
     if let Some(first) = diagnostics.first() {
-        let PolicyDiagnostic {
-            line,
-            column,
-            message,
-        } = first;
-        problem.detail =
-            format!("the policy does not compile: line {line}, column {column}: {message}");
+        problem.detail = format!(
+            "{}: line {}, column {}: {}",
+            problem.detail, first.line, first.column, first.message
+        );
     }
     problem
         .facts
         .insert("diagnostics".to_owned(), Value::Array(list));
-    problem.with_remedy("Correct the places that `facts.diagnostics` names")
+    problem
+}
+
+impl From<portcullis_store::StoreError> for ApiError {
+    /// What the database says, where the handler has nothing better to say. A value that the schema
+    /// refuses should have been refused before: that is a fault.
+    fn from(error: portcullis_store::StoreError) -> Self {
+        use portcullis_store::StoreError;
+        match &error {
+            StoreError::Unavailable { .. } => Self::unavailable(&error),
+            StoreError::NotFound { .. } => Self::NotFound,
+            StoreError::Stale { .. } => Self::PreconditionFailed,
+            StoreError::Conflict { .. } => Self::Conflict {
+                detail: "another change was made at the same moment".to_owned(),
+                remedy: "Send the request again",
+            },
+            StoreError::Invalid { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Internal { .. } => Self::internal(&error),
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //! by name, and a message says which field breaks which rule.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, RawQuery, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 
 use super::error::ApiError;
 
@@ -124,9 +125,9 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
 
 /// A query string, each parameter at most once, unknown ones refused by name.
 #[derive(Debug)]
-pub struct Query<T>(pub T);
+pub struct Parameters<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -153,6 +154,41 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             }
         }
     }
+}
+
+/// The parts of the path. One that is no id of the expected kind names nothing, so it answers as
+/// something absent.
+#[derive(Debug)]
+pub struct Name<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Name<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(_names_nothing) => Err(ApiError::NotFound),
+        }
+    }
+}
+
+/// An end that still lies ahead.
+///
+/// # Errors
+/// Names the field that breaks the rule.
+pub fn check_future(
+    field: &str,
+    end: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<(), ApiError> {
+    if end.is_some_and(|end| end <= now) {
+        return Err(ApiError::invalid(
+            field,
+            "must be in the future",
+            "Choose a later time, in RFC 3339 with its offset",
+        ));
+    }
+    Ok(())
 }
 
 /// A text for people: trimmed of nothing, 1 to 200 characters, no control characters.

@@ -5,25 +5,93 @@
 //! a stored secret or a payload, and another tenant's things answer as absent ones.
 
 pub mod access;
+pub mod answer;
+pub mod baseline;
+pub mod caller;
+pub mod change;
 pub mod error;
 pub mod etag;
 mod frame;
+mod grants;
+pub mod idempotency;
 pub mod input;
+mod limits;
+mod openapi;
 pub mod page;
-
-pub use error::ApiError;
+pub mod policies;
+mod principals;
+mod query;
+mod records;
+mod secrets;
+mod service_tokens;
+pub mod state;
+mod tenants;
+mod tools;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-/// The API in its frame, with answers for paths and methods that it does not serve.
-pub fn framed(routes: Router) -> Router {
-    let api = routes
-        .fallback(|| async { ApiError::NotFound })
-        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(axum::extract::DefaultBodyLimit::max(input::MAX_BODY_BYTES))
-        .layer(axum::middleware::from_fn(frame::frame));
-    Router::new().nest(PATH, api)
-}
+pub use error::ApiError;
+pub use openapi::openapi_json;
+pub use state::{Baseline, Defaults, Parts, State};
 
 /// Where the API lies on the server.
 pub const PATH: &str = "/api/v1";
+
+/// The API, at its place [`PATH`], to be merged into the server's router.
+///
+/// It carries its own frame: trace ids, problems for whatever it does not serve, body limits and the
+/// headers of every answer. It does not check `Host` and `Origin`; the server does, for all of its
+/// routes.
+pub fn router(state: State) -> Router {
+    let (api, _) = routes().split_for_parts();
+    let api = api
+        .route("/openapi.json", get(openapi::serve))
+        .fallback(|| async { ApiError::NotFound })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn(frame::frame))
+        .with_state(state);
+    Router::new().nest(PATH, api)
+}
+
+/// Every route that the API's description names.
+fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .merge(platform_routes())
+        .merge(principal_routes())
+        .merge(configuration_routes())
+}
+
+fn platform_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::update))
+        .routes(routes!(service_tokens::list, service_tokens::create))
+        .routes(routes!(service_tokens::revoke))
+}
+
+fn principal_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(principals::list, principals::create))
+        .routes(routes!(principals::get, principals::update))
+        .routes(routes!(secrets::list, secrets::create))
+        .routes(routes!(secrets::revoke))
+        .routes(routes!(grants::list, grants::create))
+        .routes(routes!(grants::revoke))
+}
+
+fn configuration_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(limits::get_tenant, limits::put_tenant))
+        .routes(routes!(limits::get_principal, limits::put_principal))
+        .routes(routes!(tools::list))
+        .routes(routes!(tools::get, tools::update))
+        .routes(routes!(policies::list, policies::draft))
+        .routes(routes!(policies::get))
+        .routes(routes!(policies::publish))
+        .routes(routes!(records::list))
+}

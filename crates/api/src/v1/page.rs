@@ -25,14 +25,8 @@ pub struct Window<C> {
 impl<C> Window<C> {
     /// The number of rows to ask for: one more than the page holds, which tells whether another
     /// page follows.
-    pub const fn rows(&self) -> i64 {
-        // A limit is at most `MAX_LIMIT`, so the sum stays small.
-        #[expect(
-            clippy::as_conversions,
-            reason = "u32 to i64 loses nothing, and `From` is not const"
-        )]
-        let limit = self.limit as i64;
-        limit + 1
+    pub const fn rows(&self) -> u32 {
+        self.limit.saturating_add(1)
     }
 
     /// Makes a page of the rows.

@@ -19,7 +19,7 @@ pub struct LimitsSetting {
     /// When a plan has to stop.
     #[schema(value_type = schema::StopRules)]
     pub stop_rules: StopRules,
-    /// Counts their changes; the `ETag` names it.
+    /// Counts their changes; the `ETag` names it. 0 where the platform's defaults are in force.
     pub version: i64,
 }
 

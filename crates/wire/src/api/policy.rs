@@ -53,8 +53,22 @@ pub struct PolicyDiagnostic {
     pub line: usize,
     /// The column, from 1.
     pub column: usize,
-    /// What is wrong, and what to write instead.
+    /// Whether it stops the policy.
+    pub severity: PolicySeverity,
+    /// What is wrong.
     pub message: String,
+    /// What to write instead.
+    pub remedy: String,
+}
+
+/// Whether a diagnostic stops the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicySeverity {
+    /// The policy is refused.
+    Error,
+    /// The policy holds; whoever publishes it has to accept this.
+    Warning,
 }
 
 /// What publishes a version.

@@ -15,8 +15,8 @@ pub struct ServiceToken {
     pub id: Id<id::ServiceToken>,
     /// What it is for, in words.
     pub name: String,
-    /// What its holder may do: what any of these roles allows.
-    pub roles: Vec<Role>,
+    /// What its holder may do.
+    pub role: Role,
     /// The tenant in which; absent for the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::TenantId>)]
@@ -32,6 +32,9 @@ pub struct ServiceToken {
     /// When it was revoked.
     #[serde(with = "time::serde::rfc3339::option")]
     pub revoked_at: Option<OffsetDateTime>,
+    /// When it was last used, to the minute.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_used_at: Option<OffsetDateTime>,
 }
 
 /// What creates a service token.
@@ -40,9 +43,8 @@ pub struct ServiceToken {
 pub struct CreateServiceToken {
     /// What it is for: 1 to 200 characters.
     pub name: String,
-    /// What its holder may do: what any of these roles allows. `platform` stands alone.
-    #[schema(min_items = 1, max_items = 5)]
-    pub roles: Vec<Role>,
+    /// What its holder may do.
+    pub role: Role,
     /// The tenant's slug or id; absent for the role `platform`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,

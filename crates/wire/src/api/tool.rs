@@ -18,7 +18,7 @@ pub struct Tool {
     pub name: String,
     /// A short name for people.
     pub title: String,
-    /// What runs it, e.g. `native:orders`.
+    /// What runs it.
     pub connector: String,
     /// Whether it can be called.
     pub enabled: bool,
@@ -39,7 +39,7 @@ pub struct Tool {
     pub version: i64,
 }
 
-/// A tool with its definitions, oldest first.
+/// A tool with its definitions, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ToolDetail {
     /// The tool.

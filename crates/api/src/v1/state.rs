@@ -1,0 +1,107 @@
+//! What the management API works with. The composition root makes it, tests make it with a clock and
+//! databases of their own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_domain::id::{Id, Kind};
+use portcullis_domain::{Clock, Limits, Pool, StopRules, ToolDefinition};
+use portcullis_keys::{EntropyError, entropy};
+use portcullis_store::{ControlStore, RegionStore};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::error::ApiError;
+
+/// What the management API works with. Cloning it is cheap.
+#[derive(Debug, Clone)]
+pub struct State(Arc<Parts>);
+
+/// The parts of a [`State`].
+#[derive(Debug)]
+pub struct Parts {
+    /// The control database.
+    pub control: ControlStore,
+    /// The database of each pool that this replica reaches.
+    pub regions: BTreeMap<Pool, RegionStore>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The server's public origin, without a slash at its end.
+    pub public_url: String,
+    /// What is in force where nothing else is set.
+    pub defaults: Defaults,
+    /// What a new tenant begins with.
+    pub baseline: Baseline,
+}
+
+/// Limits where none are set.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    /// Of a whole tenant.
+    pub tenant: (Limits, StopRules),
+    /// Of a principal; new ones start with these.
+    pub principal: (Limits, StopRules),
+}
+
+/// What a new tenant begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Baseline {
+    /// The text of its first policy, published at once. None: it begins with nothing allowed.
+    pub policy: Option<String>,
+    /// Its first tools, each with the name of its connector.
+    pub tools: Vec<(String, ToolDefinition)>,
+}
+
+impl State {
+    /// A state of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The control database.
+    pub(super) fn control(&self) -> &ControlStore {
+        &self.0.control
+    }
+
+    /// The regional databases.
+    pub(super) fn regions(&self) -> &BTreeMap<Pool, RegionStore> {
+        &self.0.regions
+    }
+
+    /// Limits where none are set.
+    pub(super) fn defaults(&self) -> &Defaults {
+        &self.0.defaults
+    }
+
+    /// What a new tenant begins with.
+    pub(super) fn baseline(&self) -> &Baseline {
+        &self.0.baseline
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> OffsetDateTime {
+        self.0.clock.now()
+    }
+
+    /// Where a tenant's agents call tools.
+    pub(super) fn mcp_url(&self, slug: &str) -> String {
+        format!("{}/t/{slug}/mcp", self.0.public_url)
+    }
+
+    /// A new id.
+    pub(super) fn mint<K: Kind>(&self) -> Result<Id<K>, ApiError> {
+        let random = entropy::random().map_err(|error| no_entropy(&error))?;
+        Ok(Id::mint(self.now(), random))
+    }
+}
+
+/// The random bytes of a new secret.
+pub(super) fn secret_bytes() -> Result<Zeroizing<[u8; 32]>, ApiError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    entropy::fill(bytes.as_mut_slice()).map_err(|error| no_entropy(&error))?;
+    Ok(bytes)
+}
+
+fn no_entropy(error: &EntropyError) -> ApiError {
+    ApiError::unavailable(error)
+}
