@@ -711,6 +711,11 @@ proptest! {
         prop_assert!(check(&changed).is_err());
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
     /// No input, however made, makes the reader fail in another way than by refusing.
     #[test]
     fn any_text_is_refused_in_order(text in "\\PC{0,200}", parts in "[A-Za-z0-9_.-]{0,400}") {
