@@ -175,6 +175,16 @@ impl Literal {
         }
     }
 
+    /// Whether both mean the same value.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Flag(one), Self::Flag(two)) => one == two,
+            (Self::Number(one), Self::Number(two)) => one.same(two),
+            (Self::Text(one), Self::Text(two)) => one == two,
+            (Self::Flag(_) | Self::Number(_) | Self::Text(_), _) => false,
+        }
+    }
+
     /// Whether a JSON value equals it.
     pub(crate) fn equals_json(&self, value: &Value) -> bool {
         self.equals(Seen::of_json(value)) == Some(true)

@@ -50,7 +50,7 @@ pub use rule::{RedactionMode, Verdict};
 use catalog::Catalog;
 use diagnostic::{Place, Report};
 use read::check::{CatalogCheck, Occasion};
-use read::{given, rules};
+use read::{given, overlap, rules};
 
 /// A policy that loaded.
 #[derive(Debug)]
@@ -103,6 +103,9 @@ fn load_on(
     };
     for rule in &mut text.rules {
         check.rule(rule);
+    }
+    if occasion == Occasion::Publishing {
+        overlap::warn(&text.rules, &mut report);
     }
     if text.rules.is_empty() {
         report.warning(

@@ -67,6 +67,11 @@ impl Number {
         self.order_of(given) == Some(Ordering::Equal)
     }
 
+    /// Whether both are the same number.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.exact.compare(&other.exact) == Ordering::Equal
+    }
+
     /// The number as JSON.
     pub(crate) fn to_json(self) -> Option<serde_json::Number> {
         serde_json::from_str(&self.to_string()).ok()

@@ -4,4 +4,5 @@ pub(crate) mod check;
 pub(crate) mod condition;
 pub(crate) mod fit;
 pub(crate) mod given;
+pub(crate) mod overlap;
 pub(crate) mod rules;

@@ -664,6 +664,100 @@ fn a_tool_that_is_not_there_is_warned_of_and_its_arguments_are_not_checked() {
     assert!(found[0].message.contains("denies every call"));
 }
 
+/// Two rules, and what is warned of at the second one's id.
+const PAIRS: &[(&str, &str, &str)] = &[
+    (
+        "decision: deny",
+        "when: { tool: flag.set }, decision: allow",
+        "`a` always overrules it",
+    ),
+    (
+        "decision: deny, when: { tool.risk: [low, high] }",
+        "when: { tool: flag.set, tool.risk: low }, decision: require_approval",
+        "`a` always overrules it",
+    ),
+    (
+        "decision: require_approval, when: { plan.depth: [1, 2.0] }",
+        "when: { plan.depth: { in: [2] } }, decision: allow",
+        "`a` always overrules it",
+    ),
+    (
+        "decision: deny, when: { tool.risk: low }",
+        "when: { tool.risk: [low, high] }, decision: allow",
+        "",
+    ),
+    (
+        "decision: deny, when: { tool.risk: low }, unless: { ticket.valid: true }",
+        "when: { tool.risk: low }, decision: allow",
+        "",
+    ),
+    (
+        "decision: deny, when: { any: [{ tool.risk: low }] }",
+        "when: { tool.risk: low }, decision: allow",
+        "",
+    ),
+    (
+        "decision: deny, when: { tool.risk: { ne: high } }",
+        "when: { tool.risk: low }, decision: allow",
+        "",
+    ),
+    (
+        "decision: deny, when: { tool.risk: low }",
+        "when: { tool.risk: low }, decision: allow, redact: [{ field: a, mode: drop }]",
+        "",
+    ),
+    (
+        "decision: allow, when: { tool.risk: [low, high] }",
+        "when: { tool.risk: low }, decision: deny",
+        "",
+    ),
+    (
+        "route: eu-west",
+        "route: us-east",
+        "is never taken: `a` always routes first",
+    ),
+    (
+        "route: eu-west, when: { subject.region: EU }",
+        "when: { tool: flag.set }, route: us-east",
+        "may both apply",
+    ),
+    (
+        "route: eu-west, when: { subject.region: EU }",
+        "when: { subject.region: US }, route: us-east",
+        "",
+    ),
+    (
+        "route: eu-west, when: { subject.region: EU }",
+        "when: { subject.region: EU }, route: eu-west",
+        "",
+    ),
+    (
+        "decision: deny, when: { tool.signed: false }",
+        "when: { all: [{ tool.risk: low }, { tool.risk: high }] }, decision: deny",
+        "can never apply",
+    ),
+    (
+        "decision: deny, when: { tool.signed: false }",
+        "decision: allow",
+        "allows every call",
+    ),
+];
+
+#[test]
+fn rules_without_effect_and_competing_routes_are_warned_of() {
+    for (first, second, message) in PAIRS {
+        let source = format!("- {{ rule: a, {first} }}\n- {{ rule: b, {second} }}");
+        let found = warned(&source);
+        if message.is_empty() {
+            assert_eq!(found, [], "{source}");
+        } else {
+            assert_eq!((found[0].line, found[0].column), (2, 11), "{source}");
+            assert!(found[0].message.contains(message), "{source}\n{}", found[0]);
+            assert_eq!(found.len(), 1, "{source}\n{found:#?}");
+        }
+    }
+}
+
 #[test]
 fn diagnostics_quote_little_and_no_control_characters() {
     let long = json!(format!("x\u{1b}[31m{}", "y".repeat(500)));
