@@ -202,7 +202,10 @@ fn tool(passage: &Passage, salts: &Salts) -> Result<form::Tool, RecordFault> {
 
 fn ending(redacted: &Redacted, pool: Pool) -> Ending {
     let snapshot = &redacted.passage.admitted.snapshot;
-    let ground = redacted.decided.as_ref().and_then(|verdict| basis(snapshot, verdict, &redacted.shown));
+    let ground = redacted
+        .decided
+        .as_ref()
+        .and_then(|verdict| basis(snapshot, verdict, &redacted.shown));
     match (&redacted.shown, ground) {
         (Shown::Refused(refusal), None) => Ending::Rejected {
             problem: label(refusal.slug),
