@@ -1,0 +1,255 @@
+//! Two tenants with a row in every table.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portcullis_domain::id::{DataKey, Id, Principal, Record, Tenant};
+use portcullis_domain::{Jurisdiction, Limits, MicroUsd, Pool, ReplayMode, StopRules, TraceId};
+use portcullis_store::orders::OrderRow;
+use portcullis_store::records::RecordRow;
+use portcullis_store::writer::{NewCallInputs, NewRecord};
+use portcullis_store::{
+    ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, WriterOptions, bindings,
+    clients, data_keys, epoch, grants, limits, orders, outbox, policies, principals, roles,
+    service_tokens, tenants, tools,
+};
+use time::macros::{date, datetime};
+use time::{Duration, OffsetDateTime};
+
+use crate::cluster::Database;
+
+pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+
+pub(crate) const LIMITS: Limits = Limits {
+    rpm: 60,
+    burst: 100,
+    concurrency: 5,
+    daily_cost: MicroUsd(50_000_000),
+};
+pub(crate) const STOP_RULES: StopRules = StopRules {
+    max_plan_depth: 12,
+    max_retries: 3,
+};
+
+/// An id that no other test of this process has.
+pub(crate) fn id<K>() -> Id<K> {
+    id_at(NOW)
+}
+
+pub(crate) fn id_at<K>(at: OffsetDateTime) -> Id<K> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    Id::mint(at, random)
+}
+
+pub(crate) fn options(max_connections: u32) -> ConnectOptions {
+    ConnectOptions {
+        max_connections,
+        acquire_timeout: std::time::Duration::from_secs(20),
+        ..ConnectOptions::default()
+    }
+}
+
+pub(crate) async fn control(database: &Database<'_>) -> ControlStore {
+    ControlStore::connect(database.url(roles::APP), options(4))
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn region(database: &Database<'_>) -> RegionStore {
+    RegionStore::connect(
+        Pool::EuWest,
+        database.url(roles::APP),
+        database.url(roles::RECORDER),
+        options(4),
+    )
+    .await
+    .unwrap()
+}
+
+/// Makes a tenant with nothing in it.
+pub(crate) async fn tenant(store: &ControlStore, slug: &str) -> Id<Tenant> {
+    let mut tx = store.begin(id()).await.unwrap();
+    create_tenant(&mut tx, slug).await;
+    let tenant = tx.tenant();
+    tx.commit().await.unwrap();
+    tenant
+}
+
+async fn create_tenant(tx: &mut ControlTx, slug: &str) {
+    let new = tenants::NewTenant {
+        slug,
+        name: "A tenant",
+        home_pool: Pool::EuWest,
+        region: Jurisdiction::Eu,
+        replay: ReplayMode::Network,
+    };
+    tenants::create(tx, &new, NOW).await.unwrap();
+}
+
+pub(crate) async fn principal(tx: &mut ControlTx, name: &str) -> Id<Principal> {
+    let name = name.parse().unwrap();
+    principals::create(tx, id(), &name, Jurisdiction::Eu, NOW)
+        .await
+        .unwrap()
+        .id
+}
+
+/// Makes a tenant with a row in every table of the control database.
+pub(crate) async fn full_tenant(store: &ControlStore, slug: &str) -> Id<Tenant> {
+    let mut tx = store.begin(id()).await.unwrap();
+    create_tenant(&mut tx, slug).await;
+    let principal = principal(&mut tx, "agent:copilot").await;
+    fill_principal(&mut tx, principal).await;
+    fill_catalog(&mut tx).await;
+    fill_tokens(&mut tx).await;
+    let change = outbox::NewOutboxEntry {
+        id: id(),
+        actor: "user:dana",
+        action: "tenant.create",
+        subject: slug,
+        detail: "{}",
+    };
+    outbox::insert(&mut tx, change, NOW).await.unwrap();
+    epoch::bump(&mut tx, "tenant", NOW).await.unwrap();
+    let tenant = tx.tenant();
+    tx.commit().await.unwrap();
+    tenant
+}
+
+async fn fill_principal(tx: &mut ControlTx, principal: Id<Principal>) {
+    clients::create_secret(tx, id(), principal, &[1; 32], None, NOW)
+        .await
+        .unwrap();
+    let grant = grants::NewGrant {
+        id: id(),
+        principal,
+        scope: &"orders.read".parse().unwrap(),
+        purpose: None,
+        granted_by: "user:dana",
+        expires_at: None,
+    };
+    grants::create(tx, &grant, NOW).await.unwrap();
+    for whose in [None, Some(principal)] {
+        limits::set(tx, whose, LIMITS, STOP_RULES, NOW)
+            .await
+            .unwrap();
+    }
+}
+
+pub(crate) fn tool(name: &str) -> tools::NewTool<'_> {
+    tools::NewTool {
+        id: id(),
+        name,
+        connector: "native",
+        definition: "{}",
+        sha256: [2; 32],
+        created_by: "user:dana",
+    }
+}
+
+pub(crate) fn policy(source: &str) -> policies::NewPolicy<'_> {
+    policies::NewPolicy {
+        id: id(),
+        source,
+        sha256: [3; 32],
+        created_by: "user:dana",
+    }
+}
+
+async fn fill_catalog(tx: &mut ControlTx) {
+    tools::register(tx, &tool("orders.get"), NOW).await.unwrap();
+    let drafted = policies::draft(tx, &policy("- rule: x"), NOW)
+        .await
+        .unwrap();
+    policies::publish(tx, drafted.number, "user:eve", NOW)
+        .await
+        .unwrap();
+}
+
+async fn fill_tokens(tx: &mut ControlTx) {
+    bindings::bind_or_compare(tx, token_use("jti", b"network"), NOW)
+        .await
+        .unwrap();
+    data_keys::insert_if_none(tx, id(), "call-inputs", b"wrapped", NOW)
+        .await
+        .unwrap();
+    let token = service_token("auditor");
+    service_tokens::create(tx, &token, NOW).await.unwrap();
+}
+
+pub(crate) fn token_use<'a>(jti: &'a str, binding: &'a [u8]) -> bindings::TokenUse<'a> {
+    bindings::TokenUse {
+        iss: "https://issuer.example.com",
+        jti,
+        binding,
+        kind: "network",
+        expires_at: NOW + Duration::minutes(10),
+    }
+}
+
+pub(crate) fn service_token(role: &str) -> service_tokens::NewServiceToken<'_> {
+    service_tokens::NewServiceToken {
+        id: id(),
+        name: "continuous integration",
+        role,
+        hash: [4; 32],
+        created_by: "user:dana",
+        expires_at: NOW + Duration::days(30),
+    }
+}
+
+pub(crate) fn order(id: &str) -> OrderRow {
+    OrderRow {
+        id: id.to_owned(),
+        customer_id: "cus_1".to_owned(),
+        customer_name: "Customer One".to_owned(),
+        email: "one@example.com".to_owned(),
+        phone: "+49 30 1234567".to_owned(),
+        jurisdiction: "EU".to_owned(),
+        total_cents: 3_050,
+        currency: "EUR".to_owned(),
+        status: "paid".to_owned(),
+        placed_on: date!(2025 - 08 - 25),
+        note: String::new(),
+    }
+}
+
+pub(crate) fn record(tenant: Id<Tenant>) -> NewRecord {
+    NewRecord {
+        tenant,
+        record: RecordRow {
+            id: id::<Record>(),
+            kind: "call".to_owned(),
+            trace_id: TraceId::from_bytes([7; 16]),
+            intent: None,
+            principal: Some(id()),
+            tool: Some("orders.get".to_owned()),
+            verdict: "allow".to_owned(),
+            started_at: NOW,
+            ended_at: NOW + Duration::milliseconds(5),
+            canonical: b"{\"n\":\"\\u0000\"}".to_vec(),
+            leaf_hash: [8; 32],
+            signature: vec![9; 64],
+            key_id: "replica-1".to_owned(),
+        },
+        inputs: Some(NewCallInputs {
+            data_key: id::<DataKey>(),
+            salts: vec![0, 255],
+            arguments: b"ciphertext".to_vec(),
+            answer: None,
+        }),
+    }
+}
+
+/// Gives a tenant a row in every table of a region's database.
+pub(crate) async fn full_region_tenant(store: &RegionStore) -> Id<Tenant> {
+    let tenant = id();
+    let mut tx = store.begin(tenant).await.unwrap();
+    orders::insert(&mut tx, &[order("ord_1")]).await.unwrap();
+    tx.commit().await.unwrap();
+    let writer = RecordWriter::start(store, WriterOptions::default());
+    writer.submit(record(tenant)).await.unwrap();
+    writer.shutdown().await;
+    tenant
+}
