@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use portcullis_domain::Clock;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Clock, Limits, StopRules};
 use portcullis_keys::LocalKeys;
 use portcullis_store::{ControlStore, StoreError, tenants};
 use tokio::time::Instant;
 
-use super::TenantSnapshot;
 use super::compile::{CompileError, Compiler, ToolCache};
+use super::{DefaultLimits, TenantSnapshot};
 
 /// How long an unused snapshot is kept.
 const IDLE: Duration = Duration::from_mins(10);
@@ -47,7 +47,7 @@ pub struct Snapshots {
     control: ControlStore,
     keys: Arc<LocalKeys>,
     clock: Arc<dyn Clock>,
-    default_limits: (Limits, StopRules),
+    default_limits: DefaultLimits,
     tools: ToolCache,
     by_slug: moka::future::Cache<String, Arc<TenantSnapshot>>,
     absent: moka::sync::Cache<String, ()>,
@@ -66,7 +66,7 @@ impl Snapshots {
         control: ControlStore,
         keys: Arc<LocalKeys>,
         clock: Arc<dyn Clock>,
-        default_limits: (Limits, StopRules),
+        default_limits: DefaultLimits,
     ) -> Self {
         Self {
             control,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portcullis_domain::id::{DataKey as DataKeyKind, Id, Tenant};
-use portcullis_domain::{Clock, Limits, StopRules, ToolDefinition};
+use portcullis_domain::{Clock, ToolDefinition};
 use portcullis_evidence::Digest;
 use portcullis_keys::entropy::EntropyError;
 use portcullis_keys::{Aad, DataKey, EnvelopeError, LocalKeys, WrappedKey, entropy};
@@ -18,7 +18,10 @@ use portcullis_store::snapshot::SnapshotRows;
 use portcullis_store::tools::ToolRow;
 use portcullis_store::{ControlStore, StoreError, data_keys};
 
-use super::{CatalogEntry, LiveGrant, PrincipalEntry, PublishedPolicy, TenantKey, TenantSnapshot};
+use super::{
+    CatalogEntry, DefaultLimits, LiveGrant, PrincipalEntry, PublishedPolicy, TenantKey,
+    TenantSnapshot,
+};
 use crate::catalog::{CompiledTool, DefinitionError};
 
 /// What the data key encrypts, in its row and in what it wraps.
@@ -76,7 +79,7 @@ pub(super) struct Compiler<'a> {
     pub(super) keys: &'a LocalKeys,
     pub(super) clock: &'a dyn Clock,
     pub(super) tools: &'a ToolCache,
-    pub(super) default_limits: (Limits, StopRules),
+    pub(super) default_limits: DefaultLimits,
 }
 
 impl Compiler<'_> {
@@ -131,7 +134,7 @@ impl Compiler<'_> {
             limits,
             tenant_limits: rows
                 .tenant_limits
-                .map_or(self.default_limits.0, |own| own.limits),
+                .map_or(self.default_limits.tenant, |own| own.limits),
             default_limits: self.default_limits,
         })
     }

@@ -23,6 +23,17 @@ pub use watch::watch;
 
 use crate::catalog::CompiledTool;
 
+/// What holds where neither a principal nor its tenant has limits of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct DefaultLimits {
+    /// Of a principal.
+    pub principal: Limits,
+    /// Of a tenant as a whole.
+    pub tenant: Limits,
+    /// When a plan has to stop.
+    pub stop_rules: StopRules,
+}
+
 /// A tenant at one epoch.
 #[derive(Debug)]
 pub struct TenantSnapshot {
@@ -45,7 +56,7 @@ pub struct TenantSnapshot {
     pub(crate) principals: HashMap<PrincipalName, PrincipalEntry>,
     pub(crate) limits: HashMap<Id<Principal>, (Limits, StopRules)>,
     pub(crate) tenant_limits: Limits,
-    pub(crate) default_limits: (Limits, StopRules),
+    pub(crate) default_limits: DefaultLimits,
 }
 
 /// The key of a tenant's recorded arguments and answers.
@@ -109,13 +120,13 @@ impl TenantSnapshot {
     pub fn limits(&self, principal: Id<Principal>) -> Limits {
         self.limits
             .get(&principal)
-            .map_or(self.default_limits.0, |own| own.0)
+            .map_or(self.default_limits.principal, |own| own.0)
     }
 
     /// The stop rules of one principal: its own, else those of a new principal.
     pub fn stop_rules(&self, principal: Id<Principal>) -> StopRules {
         self.limits
             .get(&principal)
-            .map_or(self.default_limits.1, |own| own.1)
+            .map_or(self.default_limits.stop_rules, |own| own.1)
     }
 }
