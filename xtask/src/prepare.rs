@@ -1,4 +1,4 @@
-//! What the compiler knows of the databases: one file a query in `crates/store/.sqlx`.
+//! What the compiler knows of the databases: one file a query in `.sqlx`.
 //!
 //! The query macros write these files themselves when they may ask a database. So this starts one,
 //! applies the migrations of both kinds to it (their tables have different names), and lets the
@@ -16,7 +16,7 @@ use crate::{cargo, root};
 
 /// Renews the files, or checks that they are as they would be made now.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let kept = root().join("crates/store/.sqlx");
+    let kept = root().join(".sqlx");
     let scratch = Scratch::start()?;
     migrate(&scratch)?;
     let fresh = crate::tools::target()?.join("sqlx-prepare");
@@ -126,7 +126,7 @@ fn compare(fresh: &BTreeMap<String, String>, kept: &BTreeMap<String, String>) ->
         return Ok(());
     }
     bail!(
-        "{} of {} files of crates/store/.sqlx are not what the migrations and queries give; run \
+        "{} of {} files of .sqlx are not what the migrations and queries give; run \
          `cargo xtask prepare` and commit the result",
         differ.len(),
         fresh.len()
