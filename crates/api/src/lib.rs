@@ -7,4 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod oauth;
+pub mod platform;
+pub mod serve;
+pub mod up;
 pub mod v1;

@@ -127,6 +127,12 @@ fn server_bounds(server: &Server, found: &mut Findings) {
         1,
         300,
     );
+    for (field, value) in [
+        ("server.body_timeout_seconds", server.body_timeout_seconds),
+        ("server.call_timeout_seconds", server.call_timeout_seconds),
+    ] {
+        found.between(field, value, 1, 600);
+    }
     found.between("server.drain_seconds", server.drain_seconds, 0, 600);
 }
 

@@ -47,6 +47,8 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["server", "max_head_bytes"], Kind::Integer),
     (&["server", "max_connections"], Kind::Integer),
     (&["server", "head_timeout_seconds"], Kind::Integer),
+    (&["server", "body_timeout_seconds"], Kind::Integer),
+    (&["server", "call_timeout_seconds"], Kind::Integer),
     (&["server", "drain_seconds"], Kind::Integer),
     (&["control", "app_url"], Kind::Secret),
     (&["control", "app_password_file"], Kind::Text),

@@ -56,6 +56,12 @@ pub struct Server {
     /// How long a request head may take to arrive; also how long an idle connection is kept.
     #[serde(default = "default_head_timeout_seconds")]
     pub head_timeout_seconds: u64,
+    /// How long a request body may take to arrive.
+    #[serde(default = "default_body_timeout_seconds")]
+    pub body_timeout_seconds: u64,
+    /// How long a call may take, from its admission to its record.
+    #[serde(default = "default_call_timeout_seconds")]
+    pub call_timeout_seconds: u64,
     /// How long calls under way may go on when the replica is asked to stop.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,
@@ -71,6 +77,12 @@ const fn default_max_connections() -> usize {
     4_096
 }
 const fn default_head_timeout_seconds() -> u64 {
+    30
+}
+const fn default_body_timeout_seconds() -> u64 {
+    30
+}
+const fn default_call_timeout_seconds() -> u64 {
     30
 }
 const fn default_drain_seconds() -> u64 {

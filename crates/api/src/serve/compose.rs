@@ -1,0 +1,143 @@
+//! From databases and keys to rooms: the gate, the authorization server and the management API of
+//! one replica. Nothing else in the project knows all three.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use portcullis_domain::{Clock, Id};
+use portcullis_keys::{LocalKeys, entropy};
+use portcullis_mcp_runtime::connectors::Connectors;
+use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
+use portcullis_mcp_runtime::refusals::RefusalCounts;
+use portcullis_mcp_runtime::rooms::admit::Turnstiles;
+use portcullis_mcp_runtime::seam;
+use portcullis_mcp_runtime::snapshot::{DefaultLimits, Snapshots};
+use portcullis_mcp_runtime::token::{
+    NetworkPrefix, PlatformIssuer, TokenVerifier, TrustedProxies, VerifierParts,
+};
+use portcullis_store::RecordWriter;
+use portcullis_store::writer::WriterOptions;
+use tokio_util::task::TaskTracker;
+
+use super::error::ServeError;
+use super::stores::Stores;
+use super::{edge, health};
+use crate::config::{Admission, Config, Server};
+use crate::oauth::{self, OAuth, OAuthSettings};
+
+/// How many uses of tokens a replica remembers; each takes about a kilobyte.
+const TOKENS_REMEMBERED: usize = 65_536;
+/// How long to wait for the database that remembers tokens before one is refused.
+const BINDING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What every room shares.
+pub(super) struct Parts {
+    pub(super) config: Config,
+    pub(super) stores: Stores,
+    pub(super) keys: Arc<LocalKeys>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    /// The gate and every route.
+    pub(super) fn compose(self) -> Result<(Arc<Gate>, Router), ServeError> {
+        let gate = Arc::new(self.gate()?);
+        let guarded = Router::new().merge(oauth::router(Arc::new(self.oauth()?)));
+        let guarded = edge::guarded(guarded, &self.config.server);
+        // The seam checks host and origin itself: its refusals are JSON-RPC.
+        let router = seam::router(Arc::clone(&gate))
+            .merge(guarded)
+            // Probes call by address.
+            .merge(health::router(self.stores));
+        Ok((gate, edge::around(router)))
+    }
+
+    fn gate(&self) -> Result<Gate, ServeError> {
+        let Stores { control, regions } = &self.stores;
+        let regions = regions.iter().map(|(pool, store)| {
+            let region = Region {
+                store: store.clone(),
+                writer: RecordWriter::start(store, WriterOptions::default()),
+            };
+            (*pool, region)
+        });
+        let snapshots = Snapshots::new(
+            control.clone(),
+            Arc::clone(&self.keys),
+            Arc::clone(&self.clock),
+            default_limits(&self.config.admission),
+        );
+        Ok(Gate {
+            settings: self.gate_settings()?,
+            replica: Id::mint(self.clock.now(), entropy::random()?),
+            clock: Arc::clone(&self.clock),
+            keys: Arc::clone(&self.keys),
+            control: control.clone(),
+            regions: regions.collect::<HashMap<_, _>>(),
+            snapshots,
+            verifier: self.verifier(),
+            turnstiles: Turnstiles::default(),
+            refusals: RefusalCounts::default(),
+            connectors: Connectors::native(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    fn gate_settings(&self) -> Result<GateSettings, ServeError> {
+        let Config { server, tokens, .. } = &self.config;
+        Ok(GateSettings {
+            public_url: server.origin().to_owned(),
+            allowed_hosts: server.served_hosts(),
+            allowed_origins: server.allowed_origins.clone(),
+            max_body_bytes: server.max_body_bytes,
+            network_prefix: NetworkPrefix::new(tokens.network_prefix_v4, tokens.network_prefix_v6)?,
+            body_deadline: Duration::from_secs(server.body_timeout_seconds),
+            call_deadline: Duration::from_secs(server.call_timeout_seconds),
+        })
+    }
+
+    fn verifier(&self) -> TokenVerifier {
+        let issuer = PlatformIssuer::new(
+            self.config.server.origin(),
+            Arc::clone(&self.keys),
+            Arc::clone(&self.clock),
+        );
+        TokenVerifier::new(VerifierParts {
+            issuers: Arc::new(issuer),
+            bindings: Arc::new(self.stores.control.clone()),
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
+            proxies: proxies(&self.config.server),
+            cache_entries: TOKENS_REMEMBERED,
+            binding_timeout: BINDING_TIMEOUT,
+        })
+    }
+
+    fn oauth(&self) -> Result<OAuth, ServeError> {
+        let settings = OAuthSettings {
+            public_url: self.config.server.origin().to_owned(),
+            lifetime: time::Duration::seconds(i64::from(self.config.tokens.lifetime_seconds)),
+            proxies: proxies(&self.config.server),
+        };
+        Ok(OAuth::new(
+            Arc::new(self.stores.control.clone()),
+            Arc::clone(&self.keys),
+            Arc::clone(&self.clock),
+            settings,
+        )?)
+    }
+}
+
+fn proxies(server: &Server) -> TrustedProxies {
+    TrustedProxies::new(server.trusted_proxies.clone())
+}
+
+fn default_limits(admission: &Admission) -> DefaultLimits {
+    DefaultLimits {
+        principal: admission.principal(),
+        tenant: admission.tenant(),
+        stop_rules: admission.stop_rules(),
+    }
+}

@@ -1,0 +1,134 @@
+//! What stands around every route: the headers of every answer, and the wall that no panic passes.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::uri::Authority;
+use axum::http::{Response, StatusCode};
+use axum::middleware::{self, Next};
+use futures_util::FutureExt;
+use portcullis_domain::TraceId;
+use portcullis_keys::entropy;
+use portcullis_wire::{Problem, Slug};
+use tracing::error;
+
+use crate::config::Server;
+
+/// Puts the edge around the routes. What no route knows answers as a problem, too.
+pub(super) fn around(router: Router) -> Router {
+    router
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
+        .layer(middleware::from_fn(edge))
+}
+
+/// Routes that only requests of a served host, and of pages of an allowed origin, reach. Without the
+/// first a page could reach them by a name that it makes point here (DNS rebinding).
+pub(super) fn guarded(router: Router, server: &Server) -> Router {
+    let guard = Arc::new(Guard {
+        hosts: server.served_hosts(),
+        origins: server.allowed_origins.clone(),
+    });
+    router.layer(middleware::from_fn_with_state(guard, check))
+}
+
+struct Guard {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response<Body> {
+    let headers = request.headers();
+    let named = request.uri().authority().map(Authority::as_str);
+    let named = named.or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
+    let served = |named: &str| {
+        guard
+            .hosts
+            .iter()
+            .any(|host| host.eq_ignore_ascii_case(named))
+    };
+    if !named.is_some_and(served) {
+        return answer(&Problem::new(
+            Slug::HostNotAllowed,
+            "the request names a host that is not served here; use the platform's public address",
+        ));
+    }
+    let allowed = headers.get_all(ORIGIN).iter().all(|origin| {
+        let mut origins = guard.origins.iter();
+        origin
+            .to_str()
+            .is_ok_and(|origin| origins.any(|one| one == origin))
+    });
+    if !allowed {
+        return answer(&Problem::new(
+            Slug::OriginNotAllowed,
+            "this web origin may not call; an operator can add it to `server.allowed_origins`",
+        ));
+    }
+    next.run(request).await
+}
+
+async fn edge(request: Request, next: Next) -> Response<Body> {
+    let trace = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .and_then(TraceId::from_traceparent);
+    // What a handler broke off in is its own: whatever it shared, it shared behind locks that
+    // survive, or the compiler would have asked more than this assertion.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = answer.unwrap_or_else(|payload| panicked(payload, trace));
+    common_headers(response.headers_mut());
+    response
+}
+
+fn common_headers(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// The answer to a call whose handler panicked. The payload may hold anything and is only dropped;
+/// the panic hook has told where it was.
+fn panicked(payload: Box<dyn Any + Send>, trace: Option<TraceId>) -> Response<Body> {
+    drop(payload);
+    let trace = trace.or_else(|| entropy::random().ok().map(TraceId::from_bytes));
+    let mut problem = Problem::new(Slug::Internal, "");
+    if let Some(trace) = trace {
+        error!(trace_id = %trace, "a request ended in a panic");
+        problem = problem.with_trace(trace);
+    }
+    answer(&problem)
+}
+
+async fn nowhere() -> Response<Body> {
+    answer(&Problem::new(
+        Slug::NotFound,
+        "nothing is served at this path",
+    ))
+}
+
+async fn not_so() -> Response<Body> {
+    answer(&Problem::new(
+        Slug::MethodNotAllowed,
+        "this path is served, but not by this method",
+    ))
+}
+
+fn answer(problem: &Problem) -> Response<Body> {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,211 @@
+//! What the server bounds and what no answer lacks, over real sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::http::Bounds;
+use super::{edge, http};
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    served: JoinHandle<()>,
+    begun: Arc<Notify>,
+    finish: Arc<Notify>,
+}
+
+const PATIENT: Bounds = Bounds {
+    connections: 64,
+    head_timeout: Duration::from_secs(30),
+    head_bytes: 16_384,
+    drain: Duration::from_secs(30),
+};
+
+async fn start(bounds: Bounds) -> Running {
+    let (begun, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = {
+        let (begun, finish) = (Arc::clone(&begun), Arc::clone(&finish));
+        move || async move {
+            begun.notify_one();
+            finish.notified().await;
+            "done"
+        }
+    };
+    let router = Router::new()
+        .route("/ok", get(|| async { "ok" }))
+        .route(
+            "/peer",
+            get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
+        )
+        .route("/slow", get(slow))
+        .route("/panic", get(panics));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = http::serve(listener, edge::around(router), bounds, shutdown.clone());
+    Running {
+        address,
+        shutdown,
+        served: TaskTracker::new().spawn(serving),
+        begun,
+        finish,
+    }
+}
+
+async fn panics() -> &'static str {
+    panic!("hunter2 is the password")
+}
+
+async fn send(address: SocketAddr, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn read(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).await.unwrap();
+    String::from_utf8_lossy(&text).to_lowercase()
+}
+
+async fn ask(address: SocketAddr, line: &str, headers: &str) -> String {
+    let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+    read(send(address, &request).await).await
+}
+
+#[tokio::test]
+async fn every_answer_has_the_common_headers() {
+    let running = start(PATIENT).await;
+    for (line, status) in [
+        ("GET /ok", "200"),
+        ("GET /nowhere", "404"),
+        ("DELETE /ok", "405"),
+        ("GET /panic", "500"),
+    ] {
+        let answer = ask(running.address, line, "").await;
+        assert!(
+            answer.starts_with(&format!("http/1.1 {status}")),
+            "{answer}"
+        );
+        for header in [
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+        ] {
+            assert!(answer.contains(header), "{line}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_tells_its_trace_alone_and_the_server_lives_on() {
+    let running = start(PATIENT).await;
+    let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+    let answer = ask(running.address, "GET /panic", parent).await;
+    assert!(
+        answer.contains("\"type\":\"/problems/internal\""),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("4bf92f3577b34da6a3ce929d0e0e4736"),
+        "{answer}"
+    );
+    assert!(!answer.contains("hunter2"), "{answer}");
+    let answer = ask(running.address, "GET /panic", "").await;
+    assert!(answer.contains("\"trace_id\":\""), "{answer}");
+    let answer = ask(running.address, "GET /ok", "").await;
+    assert!(answer.ends_with("ok"), "{answer}");
+}
+
+#[tokio::test]
+async fn handlers_learn_who_calls() {
+    let running = start(PATIENT).await;
+    let request = "GET /peer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let stream = send(running.address, request).await;
+    let own = stream.local_addr().unwrap().to_string();
+    assert!(read(stream).await.ends_with(&own));
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_cut_off() {
+    let bounds = Bounds {
+        head_timeout: Duration::from_millis(100),
+        ..PATIENT
+    };
+    let running = start(bounds).await;
+    for part in ["", "P", "GET /ok HTTP/1.1\r\nhost: x\r\n"] {
+        let answer = read(send(running.address, part).await).await;
+        assert!(!answer.contains("200 ok"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let running = start(PATIENT).await;
+    let header = format!("x-long: {}\r\n", "a".repeat(32_768));
+    let answer = ask(running.address, "GET /ok", &header).await;
+    assert!(answer.starts_with("http/1.1 431"), "{answer}");
+    let many = "x-many: a\r\n".repeat(200);
+    let answer = ask(running.address, "GET /ok", &many).await;
+    assert!(answer.starts_with("http/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait() {
+    let bounds = Bounds {
+        connections: 1,
+        ..PATIENT
+    };
+    let running = start(bounds).await;
+    let request = "GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let first = send(running.address, request).await;
+    running.begun.notified().await;
+    let mut second = send(
+        running.address,
+        "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut byte)).await;
+    assert!(early.is_err(), "the second was served beside the first");
+    running.finish.notify_one();
+    assert!(read(first).await.ends_with("done"));
+    assert!(read(second).await.ends_with("ok"));
+}
+
+#[tokio::test]
+async fn a_call_under_way_ends_before_the_server_does() {
+    let running = start(PATIENT).await;
+    let request = "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+    let call = send(running.address, request).await;
+    running.begun.notified().await;
+    running.shutdown.cancel();
+    running.finish.notify_one();
+    assert!(read(call).await.ends_with("done"));
+    running.served.await.unwrap();
+    assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_does_not_keep_the_server() {
+    let bounds = Bounds {
+        drain: Duration::from_millis(50),
+        ..PATIENT
+    };
+    let running = start(bounds).await;
+    let _call = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    running.begun.notified().await;
+    running.shutdown.cancel();
+    running.served.await.unwrap();
+}
