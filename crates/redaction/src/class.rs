@@ -12,12 +12,31 @@ pub(crate) const ESCAPE: u8 = 4;
 pub(crate) const HIGH: u8 = 8;
 /// A byte of both base64 alphabets.
 pub(crate) const TOKEN: u8 = 16;
+/// A byte of identifiers in lower-case hexadecimal.
+pub(crate) const ID: u8 = 32;
+
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut rest: &mut [u8] = &mut table;
+    let mut byte = 0;
+    while let [first, tail @ ..] = rest {
+        *first = classify(byte);
+        rest = tail;
+        byte = byte.wrapping_add(1);
+    }
+    table
+};
 
 /// The classes of one byte.
-pub(crate) const fn class(byte: u8) -> u8 {
+pub(crate) fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+const fn classify(byte: u8) -> u8 {
     match byte {
-        b'0'..=b'9' => DIGIT | TOKEN,
-        b'A'..=b'Z' | b'a'..=b'z' | b'+' | b'/' | b'-' | b'_' => TOKEN,
+        b'0'..=b'9' => DIGIT | TOKEN | ID,
+        b'a'..=b'f' | b'-' => TOKEN | ID,
+        b'A'..=b'Z' | b'g'..=b'z' | b'+' | b'/' | b'_' => TOKEN,
         b'@' => AT,
         b'%' | b'&' | b'\\' | 0..=8 | 11 | 12 | 14..=31 | 127 => ESCAPE,
         128..=255 => HIGH,

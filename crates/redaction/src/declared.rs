@@ -310,7 +310,7 @@ impl<'s> Search<'s> {
                 parent: path,
                 step: Step::Property(name),
             };
-            if here.mode(self.rules).is_some() {
+            if here.rule(self.rules).is_some() {
                 self.found.push(pattern(&here.steps(), str::to_owned));
             }
         }

@@ -258,6 +258,9 @@ fn entity(rest: &str) -> Option<(Unit, usize)> {
             .and_then(char::from_u32)?;
         return Some((c.into(), 1 + closed(lead + count)));
     }
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
     ENTITIES
         .iter()
         .find(|(known, _)| {

@@ -13,6 +13,8 @@ pub(crate) enum Hint {
     Phone,
     /// Something is called, perhaps a number.
     Call,
+    /// An identifier follows.
+    Id,
     /// A social security number follows.
     Ssn,
 }
@@ -48,7 +50,33 @@ const PHONE: &[&str] = &[
     "whatsapp",
 ];
 const CALL: &[&str] = &[
-    "call", "called", "calling", "dial", "reach", "ring", "sms", "text", "texted",
+    "call", "called", "calling", "dial", "reach", "sms", "text", "texted",
+];
+const ID: &[&str] = &[
+    "account",
+    "article",
+    "batch",
+    "case",
+    "commit",
+    "customer",
+    "ean",
+    "gtin",
+    "id",
+    "ids",
+    "invoice",
+    "isbn",
+    "item",
+    "lot",
+    "order",
+    "parcel",
+    "part",
+    "ref",
+    "reference",
+    "serial",
+    "sku",
+    "ticket",
+    "tracking",
+    "upc",
 ];
 /// Words that may stand between the word that tells and the number.
 const FILLER: &[&str] = &[
@@ -91,6 +119,9 @@ pub(crate) fn before_number(text: &str, start: usize) -> Hint {
         if one_of(word, CALL) {
             return Hint::Call;
         }
+        if one_of(word, ID) {
+            return Hint::Id;
+        }
         if one_of(word, &["ssn"])
             || (one_of(word, &["security"]) && one_of(last_word(rest.trim_end()), &["social"]))
         {
@@ -131,8 +162,8 @@ pub(crate) fn of_name(name: &str) -> Hint {
         }
         last = word;
     }
-    if one_of(last, NOT_A_NUMBER) {
-        Hint::None
+    if one_of(last, NOT_A_NUMBER) || (hint == Hint::None && one_of(last, ID)) {
+        Hint::Id
     } else {
         hint
     }
@@ -146,7 +177,7 @@ pub(crate) fn kind_of_name(name: &str) -> Option<Kind> {
     match of_name(name) {
         Hint::Phone => Some(Kind::Phone),
         Hint::Ssn => Some(Kind::Ssn),
-        Hint::None | Hint::Call => None,
+        Hint::None | Hint::Id | Hint::Call => None,
     }
 }
 

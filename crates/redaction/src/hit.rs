@@ -36,6 +36,11 @@ pub(crate) struct Cluster {
 
 /// Merges hits that overlap, in order of position.
 pub(crate) fn cluster(mut hits: Vec<Hit>) -> Vec<Cluster> {
+    if hits.len() < 2 {
+        return merge(&hits, hits.first().map_or(0, |hit| hit.end))
+            .into_iter()
+            .collect();
+    }
     hits.sort_unstable_by_key(|hit| (hit.start, Reverse(hit.end), Reverse(hit.kind.rank())));
     let mut clusters = Vec::new();
     let mut members: Vec<Hit> = Vec::new();

@@ -3,7 +3,7 @@
 //! A written path is a pattern of property names, never a value; a name that itself holds personal
 //! data is masked by whoever writes it.
 
-use crate::rule::{Mode, Rule};
+use crate::rule::Rule;
 
 /// One step from the root.
 #[derive(Debug, Clone, Copy)]
@@ -59,13 +59,12 @@ impl<'a> Path<'a> {
         true
     }
 
-    /// The strongest mode of the rules that match here.
-    pub(crate) fn mode(&self, rules: &[Rule<'_>]) -> Option<Mode> {
+    /// The rule with the strongest mode of those that match here.
+    pub(crate) fn rule<'r>(&self, rules: &'r [Rule<'r>]) -> Option<&'r Rule<'r>> {
         rules
             .iter()
             .filter(|rule| self.matches(rule))
-            .map(|rule| rule.mode)
-            .max()
+            .max_by_key(|rule| rule.mode)
     }
 
     /// The steps from the root to here.

@@ -103,6 +103,6 @@ pub(crate) fn kind_of_number(number: &Number, name: Option<&str>) -> Option<Kind
     match name.map_or(Hint::None, hint::of_name) {
         Hint::Phone => (integer < 1_000_000_000_000_000).then_some(Kind::Phone),
         Hint::Ssn => ssn::is_valid(format!("{integer:09}").as_bytes()).then_some(Kind::Ssn),
-        Hint::Call | Hint::None => None,
+        Hint::Call | Hint::Id | Hint::None => None,
     }
 }

@@ -35,8 +35,13 @@ impl Report {
         }
     }
 
+    /// Whether no further path will be named.
+    pub(crate) fn is_full(&self) -> bool {
+        self.fields.len() >= MAX_FIELDS
+    }
+
     pub(crate) fn name(&mut self, path: String, by: &'static str) {
-        if self.fields.len() < MAX_FIELDS || self.fields.contains_key(&path) {
+        if !self.is_full() {
             self.fields.insert(path, by.to_owned());
         }
     }

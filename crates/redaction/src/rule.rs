@@ -88,4 +88,9 @@ impl<'r> Rule<'r> {
             mode: rule.mode,
         }
     }
+
+    /// The name of the property that the rule speaks of.
+    pub(crate) fn name(&self) -> &'r str {
+        self.names.first().copied().unwrap_or(self.field)
+    }
 }

@@ -14,16 +14,18 @@ use crate::kind::Kind;
 
 /// The longest text that is looked into.
 const MAX_TEXT: usize = 8 << 20;
+/// No detector finds anything in less: five digits of a property named as a phone, `a@b.cd`.
+const SHORTEST: usize = 5;
 /// The most layers of encoding that are taken off.
 const MAX_LAYERS: usize = 6;
 /// How many times its own length a text may cost, over all layers.
-const WORK_FACTOR: usize = 32;
+const WORK_FACTOR: usize = 12;
 
 /// The detectors with their buffers, used again from text to text.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     groups: Vec<Group>,
-    scratch: Vec<u8>,
+    buffers: encoded::Buffers,
     work_left: usize,
     exhausted: bool,
 }
@@ -52,6 +54,9 @@ impl Scanner {
         };
         if text.len() > MAX_TEXT {
             return cluster(whole());
+        }
+        if text.len() < SHORTEST {
+            return Vec::new();
         }
         self.work_left = text.len().saturating_mul(WORK_FACTOR).saturating_add(4096);
         self.exhausted = false;
@@ -105,9 +110,6 @@ impl Scanner {
             email::find(text, hits);
             secret::find_in_urls(text, hits);
         }
-        if traits.longest_run >= 10 {
-            secret::find_pem(text, hits);
-        }
         if traits.digits < 5 {
             return;
         }
@@ -117,6 +119,7 @@ impl Scanner {
             text,
             bytes: text.as_bytes(),
             groups: &groups,
+            name,
         };
         if traits.digits >= 7 {
             phone::find(&numbers, hits);
@@ -124,26 +127,16 @@ impl Scanner {
         if traits.digits >= 9 {
             ssn::find(&numbers, hits);
         }
-        if traits.digits >= 13 {
+        if traits.digits >= 12 {
             card::find(&numbers, hits);
         }
         iban::find(&numbers, hits);
-        match name.map_or(Hint::None, hint::of_name) {
-            Hint::Phone if phone::is_named(&numbers) => {
-                hits.push(Hit {
-                    kind: Kind::Phone,
-                    start: 0,
-                    end: text.len(),
-                });
-            }
-            Hint::Ssn if traits.digits == 9 && text.len() <= 16 => {
-                hits.push(Hit {
-                    kind: Kind::Ssn,
-                    start: 0,
-                    end: text.len(),
-                });
-            }
-            Hint::Phone | Hint::Ssn | Hint::Call | Hint::None => {}
+        if let Some(kind) = name.and_then(|name| named(&numbers, traits, name)) {
+            hits.push(Hit {
+                kind,
+                start: 0,
+                end: text.len(),
+            });
         }
         self.groups = groups;
     }
@@ -151,14 +144,18 @@ impl Scanner {
     /// Secrets and base64 in the runs of token characters.
     fn runs(&mut self, text: &str, depth: usize, hits: &mut Vec<Hit>) {
         let bytes = text.as_bytes();
-        let mut from = 0;
+        let (mut from, mut secret_end) = (0, 0);
         while let Some(run) = encoded::next_run(bytes, from) {
-            from = run.end;
-            secret::find_in_run(bytes, run.clone(), hits);
+            from = secret::find_pem(bytes, &run, hits);
+            // The parts of a token that was found are not looked at one by one.
+            if run.start >= secret_end {
+                secret_end = secret::find_in_run(bytes, &run, hits).unwrap_or(secret_end);
+            }
             let symbols = bytes.get(run.clone()).unwrap_or(&[]);
-            let mut scratch = std::mem::take(&mut self.scratch);
-            let texts = encoded::texts(symbols, &mut scratch);
-            self.scratch = scratch;
+            let texts = encoded::texts(symbols, &mut self.buffers);
+            if texts.is_empty() {
+                continue;
+            }
             let padding = bytes
                 .get(run.end..)
                 .unwrap_or(&[])
@@ -176,5 +173,19 @@ impl Scanner {
                 }));
             }
         }
+    }
+}
+
+/// What a whole text is by the name of the property that holds it.
+fn named(numbers: &Numbers<'_>, traits: Traits, name: &str) -> Option<Kind> {
+    let phone = phone::may_be_named(numbers.text, traits.digits);
+    let ssn = traits.digits == 9 && numbers.text.len() <= 16;
+    if !phone && !ssn {
+        return None;
+    }
+    match hint::of_name(name) {
+        Hint::Phone if phone && !numbers.meets_date(0, numbers.groups.len()) => Some(Kind::Phone),
+        Hint::Ssn if ssn => Some(Kind::Ssn),
+        Hint::Phone | Hint::Ssn | Hint::Call | Hint::Id | Hint::None => None,
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     redact_json, redact_text,
 };
 
+mod corpus;
 mod detectors;
 mod encodings;
 mod fields;

@@ -3,6 +3,7 @@
 //!
 //! Recursion is bounded: what lies deeper is emptied, never passed. Values never reach the report.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
@@ -161,8 +162,8 @@ impl<'r> Walk<'r> {
         }
     }
 
-    /// The properties of an object and their names; `mode` comes from a rule on the object itself.
-    fn object(&mut self, map: &mut Map<String, Value>, place: &Place<'_>, mode: Option<Mode>) {
+    /// The properties of an object and their names; `rule` is one on the object itself.
+    fn object(&mut self, map: &mut Map<String, Value>, place: &Place<'_>, rule: Option<&Rule<'_>>) {
         if self.drops {
             map.retain(|name, _| !self.is_dropped(name, place));
         }
@@ -177,12 +178,16 @@ impl<'r> Walk<'r> {
                 place.node.and_then(|node| node.property(name)),
                 value,
             );
-            let own = path.mode(self.rules);
-            if let Some(mode) = own {
-                self.name(Some(&path), mode.as_str());
+            let own = path.rule(self.rules);
+            if let Some(rule) = own {
+                self.name(Some(&path), rule.mode.as_str());
             }
-            match own.max(mode) {
-                Some(mode) => self.apply(mode, value, &inner),
+            match own
+                .into_iter()
+                .chain(rule)
+                .min_by_key(|rule| Reverse(rule.mode))
+            {
+                Some(rule) => self.apply(rule, value, &inner),
                 None => self.value(value, &inner),
             }
             if let Some(clean) = self.clean_name(name, &inner) {
@@ -197,7 +202,9 @@ impl<'r> Walk<'r> {
             parent: place.path,
             step: Step::Property(name),
         };
-        let dropped = path.mode(self.rules) == Some(Mode::Drop);
+        let dropped = path
+            .rule(self.rules)
+            .is_some_and(|rule| rule.mode == Mode::Drop);
         if dropped {
             self.changes += 1;
             self.report.count(hint::kind_of_name(name));
@@ -206,8 +213,8 @@ impl<'r> Walk<'r> {
         dropped
     }
 
-    /// A rule's mode over a value and everything in it.
-    fn apply(&mut self, mode: Mode, value: &mut Value, place: &Place<'_>) {
+    /// A rule over a value and everything in it.
+    fn apply(&mut self, rule: &Rule<'_>, value: &mut Value, place: &Place<'_>) {
         if place.depth > MAX_DEPTH {
             self.empty(value, place);
             return;
@@ -224,7 +231,7 @@ impl<'r> Walk<'r> {
                 *number = zero;
             }
             Value::String(text) => {
-                let replaced = self.replacement(mode, text, place);
+                let replaced = self.replacement(rule, text, place);
                 self.masked(*text != replaced, place);
                 *text = replaced;
             }
@@ -237,24 +244,22 @@ impl<'r> Walk<'r> {
                     let node = place.node.and_then(|node| node.item(index));
                     let mut inner = place.down(&path, node, item);
                     inner.node = inner.node.or(place.node);
-                    self.apply(mode, item, &inner);
+                    self.apply(rule, item, &inner);
                 }
             }
-            Value::Object(map) => self.object(map, place, Some(mode)),
+            Value::Object(map) => self.object(map, place, Some(rule)),
         }
     }
 
     /// What a rule puts in the place of a string. A mask of an earlier redaction stays.
-    fn replacement(&mut self, mode: Mode, text: &str, place: &Place<'_>) -> String {
+    fn replacement(&mut self, rule: &Rule<'_>, text: &str, place: &Place<'_>) -> String {
         let masks = [MASK, Kind::Email.mask(), Kind::Phone.mask()];
         if masks.contains(&text) {
             return text.to_owned();
         }
-        match (mode, self.key) {
+        match (rule.mode, self.key) {
             (Mode::Hash, Some(key)) => key.hash(text),
-            (Mode::Tokenize, Some(key)) => {
-                key.token(&place.name().unwrap_or("").to_ascii_lowercase(), text)
-            }
+            (Mode::Tokenize, Some(key)) => key.token(&rule.name().to_ascii_lowercase(), text),
             (Mode::Mask | Mode::Drop, _) | (Mode::Hash | Mode::Tokenize, None) => {
                 let whole = |found: &Cluster| found.range == (0..text.len());
                 let kind = place.kind().or_else(|| {
@@ -271,13 +276,9 @@ impl<'r> Walk<'r> {
 
     /// The text without what the detectors find in it; nothing if it is clean.
     pub(crate) fn clean(&mut self, text: &str, place: &Place<'_>) -> Option<String> {
-        let mut current: Option<String> = None;
+        let mut current = self.clean_nested(text, place);
         for _ in 0..ROUNDS {
             let now = current.as_deref().unwrap_or(text);
-            if let Some(next) = self.clean_nested(now, place) {
-                current = Some(next);
-                continue;
-            }
             let found = self.unsettled(now, place);
             if found.is_empty() {
                 return current;
@@ -285,7 +286,8 @@ impl<'r> Walk<'r> {
             for found in &found {
                 self.found(found.kind, place);
             }
-            current = Some(replace(now, &found));
+            let replaced = replace(now, &found);
+            current = Some(self.clean_nested(&replaced, place).unwrap_or(replaced));
         }
         let settled = self
             .unsettled(current.as_deref().unwrap_or(text), place)
@@ -362,6 +364,9 @@ impl<'r> Walk<'r> {
     }
 
     fn name(&mut self, path: Option<&Path<'_>>, by: &'static str) {
+        if self.report.is_full() {
+            return;
+        }
         let steps = path.map(Path::steps).unwrap_or_default();
         let scanner = &mut self.scanner;
         let written = pattern(&steps, |name| {

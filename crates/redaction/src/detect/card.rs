@@ -1,4 +1,4 @@
-//! Payment card numbers: 13 to 19 digits, a known issuer prefix and the Luhn check.
+//! Payment card numbers: 12 to 19 digits, a known issuer prefix and the Luhn check.
 //!
 //! Numbers that are not cards pass the Luhn check one time in ten, so the prefix must fit the length.
 
@@ -10,11 +10,7 @@ use crate::kind::Kind;
 pub(crate) fn find(numbers: &Numbers<'_>, hits: &mut Vec<Hit>) {
     let mut next = 0;
     for (index, group) in numbers.groups.iter().enumerate() {
-        let can_start = numbers
-            .digits(*group)
-            .first()
-            .is_some_and(|digit| *digit != b'0' && *digit != b'7');
-        if index < next || !can_start || !numbers.begins(*group) {
+        if index < next || !begins_card(numbers, index) || !numbers.begins(*group) {
             continue;
         }
         if let Some(last) = window(numbers, index)
@@ -28,6 +24,28 @@ pub(crate) fn find(numbers: &Numbers<'_>, hits: &mut Vec<Hit>) {
             });
             next = last + 1;
         }
+    }
+}
+
+/// A cheap look at the first two digits.
+fn begins_card(numbers: &Numbers<'_>, index: usize) -> bool {
+    let digits = numbers
+        .group(index)
+        .map_or(&[][..], |group| numbers.digits(group));
+    let next = || {
+        numbers
+            .group(index + 1)
+            .and_then(|group| numbers.digits(group).first().copied())
+    };
+    match (digits.first(), digits.get(1).copied().or_else(next)) {
+        (Some(b'0'), Some(second)) => second == b'6',
+        (Some(b'1'), Some(second)) => second == b'8',
+        (Some(b'2'), Some(second)) => matches!(second, b'1'..=b'7'),
+        (Some(b'3'), Some(second)) => !matches!(second, b'1'..=b'3'),
+        (Some(b'4' | b'5' | b'6'), _) => true,
+        (Some(b'8'), Some(second)) => matches!(second, b'1' | b'2'),
+        (Some(b'9'), Some(second)) => second == b'7',
+        _ => false,
     }
 }
 
@@ -49,11 +67,27 @@ fn window(numbers: &Numbers<'_>, first: usize) -> Option<usize> {
             .iter()
             .for_each(|digit| number.push(digit - b'0'));
         let fraction = gaps & DOT != 0 && index == first + 1;
-        if number.is_card() && !fraction && numbers.ends(index) {
+        if number.is_card() && !fraction && numbers.ends(index) && !is_list(numbers, first, index) {
             found = Some(index);
         }
     }
     found
+}
+
+/// Numbers of a list that only happen to pass; in the groups that are printed on cards, nothing is a list.
+fn is_list(numbers: &Numbers<'_>, first: usize, last: usize) -> bool {
+    let mut lengths = [0; 8];
+    let groups = numbers.groups.get(first..=last).unwrap_or(&[]);
+    for (to, group) in lengths.iter_mut().zip(groups) {
+        *to = group.len();
+    }
+    let printed = match lengths {
+        [4, 4, 4, 4, end, 0, 0, 0] => end <= 4,
+        [4, 4, 4, end, 0, 0, 0, 0] => (1..4).contains(&end),
+        [4, 6, 4 | 5, 0, ..] | [4, 3, 3, 3, 0, ..] => true,
+        _ => false,
+    };
+    !printed && numbers.is_listed(first, last)
 }
 
 /// Whether a JSON integer is a card number.
@@ -94,7 +128,7 @@ impl Luhn {
         } else {
             self.doubled_odd
         };
-        self.count >= 13
+        self.count >= 12
             && self.count <= 19
             && sum.is_multiple_of(10)
             && is_issued(self.prefix, self.count)
@@ -112,17 +146,17 @@ const ISSUERS: &[(u32, u32, &[usize])] = &[
     (340_000, 349_999, &[15]),
     (370_000, 379_999, &[15]),
     // Diners Club
-    (300_000, 305_999, &[14, 15, 16, 17, 18, 19]),
-    (309_500, 309_599, &[14, 15, 16, 17, 18, 19]),
-    (360_000, 369_999, &[14, 15, 16, 17, 18, 19]),
-    (380_000, 399_999, &[14, 15, 16, 17, 18, 19]),
+    (300_000, 305_999, &[14, 16, 19]),
+    (309_500, 309_599, &[14, 16, 19]),
+    (360_000, 369_999, &[14, 16, 19]),
+    (380_000, 399_999, &[14, 16, 19]),
     // JCB, and its old form
-    (352_800, 358_999, &[16, 17, 18, 19]),
+    (350_000, 359_999, &[16, 19]),
     (180_000, 180_099, &[15]),
     (213_100, 213_199, &[15]),
     // Discover
-    (601_100, 601_199, &[16, 17, 18, 19]),
-    (644_000, 659_999, &[16, 17, 18, 19]),
+    (601_100, 601_199, &[16, 19]),
+    (644_000, 659_999, &[16, 19]),
     // UnionPay
     (620_000, 629_999, &[16, 17, 18, 19]),
     (810_000, 817_199, &[16, 17, 18, 19]),
@@ -134,15 +168,16 @@ const ISSUERS: &[(u32, u32, &[usize])] = &[
     (220_000, 220_499, &[16, 17, 18, 19]),
     (979_200, 979_299, &[16]),
     // Maestro, Dankort, Verve, Elo
-    (501_800, 502_099, &[13, 14, 15, 16, 17, 18, 19]),
-    (503_800, 503_899, &[13, 14, 15, 16, 17, 18, 19]),
+    (501_800, 502_099, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    (503_800, 503_899, &[12, 13, 14, 15, 16, 17, 18, 19]),
     (506_000, 506_799, &[16, 18, 19]),
     (509_000, 509_999, &[16]),
-    (561_000, 561_099, &[16]),
-    (589_300, 589_399, &[13, 14, 15, 16, 17, 18, 19]),
-    (630_400, 630_499, &[13, 14, 15, 16, 17, 18, 19]),
-    (636_200, 639_099, &[16, 18, 19]),
-    (675_900, 676_999, &[13, 14, 15, 16, 17, 18, 19]),
+    (560_000, 589_999, &[12, 16, 18, 19]),
+    (60_400, 60_499, &[12, 16, 18, 19]),
+    (630_400, 630_499, &[12, 13, 14, 15, 16, 17, 18, 19]),
+    (636_200, 636_999, &[16, 18, 19]),
+    (637_000, 639_099, &[12, 16, 18, 19]),
+    (675_900, 676_999, &[12, 13, 14, 15, 16, 17, 18, 19]),
 ];
 
 /// Whether an issuer gives out numbers of this length with these first six digits.

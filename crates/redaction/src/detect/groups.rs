@@ -37,7 +37,8 @@ impl Group {
     }
 }
 
-/// Measures all groups of a text.
+/// Measures the groups of a text. Short ones that stand alone and cannot be the check digits of an IBAN
+/// mean nothing to any detector and are left out.
 pub(crate) fn measure(bytes: &[u8], groups: &mut Vec<Group>) {
     groups.clear();
     let mut position = 0;
@@ -47,6 +48,7 @@ pub(crate) fn measure(bytes: &[u8], groups: &mut Vec<Group>) {
             position += 1;
         }
         if position >= bytes.len() {
+            drop_meaningless(bytes, groups, BREAK);
             return;
         }
         let start = position;
@@ -54,6 +56,7 @@ pub(crate) fn measure(bytes: &[u8], groups: &mut Vec<Group>) {
             position += 1;
         }
         let gap = last_end.map_or(BREAK, |end| gap(bytes.get(end..start).unwrap_or(&[])));
+        drop_meaningless(bytes, groups, gap);
         groups.push(Group {
             start,
             end: position,
@@ -61,6 +64,23 @@ pub(crate) fn measure(bytes: &[u8], groups: &mut Vec<Group>) {
         });
         last_end = Some(position);
     }
+}
+
+/// Takes the last group off again, now that it is known what follows it.
+fn drop_meaningless(bytes: &[u8], groups: &mut Vec<Group>, gap_after: u8) {
+    let meaningless = groups.last().is_some_and(|group| {
+        let alone = group.gap & gap_after & BREAK != 0;
+        let after_letters =
+            follows_letter(bytes, group.start) && follows_letter(bytes, group.start - 1);
+        alone && group.len() < 7 && !(after_letters && group.len() > 1)
+    });
+    if meaningless {
+        groups.pop();
+    }
+}
+
+fn follows_letter(bytes: &[u8], index: usize) -> bool {
+    before(bytes, index).is_ascii_alphabetic()
 }
 
 fn gap(between: &[u8]) -> u8 {
@@ -87,6 +107,8 @@ pub(crate) struct Numbers<'t> {
     pub(crate) text: &'t str,
     pub(crate) bytes: &'t [u8],
     pub(crate) groups: &'t [Group],
+    /// The property that holds the text.
+    pub(crate) name: Option<&'t str>,
 }
 
 impl<'t> Numbers<'t> {
@@ -136,6 +158,27 @@ impl<'t> Numbers<'t> {
         !(tie && at(self.bytes, group.end + 1).is_ascii_alphanumeric())
     }
 
+    /// Whether the groups `first..=last`, apart by spaces alone, stand in a longer list of plain numbers.
+    pub(crate) fn is_listed(&self, first: usize, last: usize) -> bool {
+        let spaced = self
+            .groups
+            .iter()
+            .take(last + 1)
+            .skip(first + 1)
+            .all(|group| group.gap == SPACE);
+        let joint = |byte: u8| matches!(byte, b':' | b'-' | b'.' | b'/' | b'+');
+        let after_plain = self.group(first).is_some_and(|group| group.gap == SPACE)
+            && first
+                .checked_sub(1)
+                .and_then(|index| self.group(index))
+                .is_some_and(|group| !joint(before(self.bytes, group.start)));
+        let before_plain = self.gap_after(last) == SPACE
+            && self
+                .group(last + 1)
+                .is_some_and(|group| !joint(at(self.bytes, group.end)));
+        spaced && (after_plain || before_plain)
+    }
+
     /// Whether three groups from `index` on are a calendar date: `2025-08-25`, `25.08.2025`.
     pub(crate) fn is_date(&self, index: usize) -> bool {
         let (Some(a), Some(b), Some(c)) = (
@@ -148,7 +191,10 @@ impl<'t> Numbers<'t> {
         let same_gap = b.gap == c.gap && matches!(b.gap, HYPHEN | DOT | SLASH | SPACE);
         let small = |group: Group| group.len() <= 2 && (1..=31).contains(&self.value(group));
         let year = |group: Group| group.len() == 4 && (1800..=2199).contains(&self.value(group));
-        same_gap && small(b) && ((year(a) && small(c)) || (small(a) && year(c)))
+        same_gap
+            && (a.len() == 4 || c.len() == 4)
+            && small(b)
+            && ((year(a) && small(c)) || (small(a) && year(c)))
     }
 
     /// Whether a date overlaps the groups `first..=last`.

@@ -20,7 +20,7 @@ pub(crate) fn find(numbers: &Numbers<'_>, hits: &mut Vec<Hit>) {
         );
         if letters.0.is_ascii_alphabetic()
             && letters.1.is_ascii_alphabetic()
-            && let Some(end) = end(numbers.bytes, start)
+            && let Some(end) = end(numbers.bytes, start).or_else(|| other(numbers.bytes, start))
         {
             hits.push(Hit {
                 kind: Kind::Iban,
@@ -74,6 +74,41 @@ fn end(bytes: &[u8], start: usize) -> Option<usize> {
         remainder = push(remainder, byte);
     }
     (remainder == 1).then_some(position)
+}
+
+/// Where a number ends that has a country and the checksum of an IBAN, but not the country's structure: one
+/// that changed, or a slip. Only as a word of its own.
+fn other(bytes: &[u8], start: usize) -> Option<usize> {
+    let joint = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if joint(before(bytes, start)) {
+        return None;
+    }
+    let word = bytes.get(start..)?;
+    let length = word
+        .iter()
+        .take(35)
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .count();
+    let word = word.get(..length)?;
+    let digits = word.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let mixed = word.iter().any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
+    let alone = !matches!(at(bytes, start + length), b'-' | b'_');
+    let country = [at(bytes, start), at(bytes, start + 1)].map(|byte| byte.to_ascii_uppercase());
+    if structure(country).is_none()
+        || !(15..=34).contains(&length)
+        || digits < 10
+        || mixed
+        || !alone
+    {
+        return None;
+    }
+    let (head, body) = word.split_at_checked(4)?;
+    let form = head.get(2..)?.iter().all(u8::is_ascii_digit);
+    let remainder = body
+        .iter()
+        .chain(head)
+        .fold(0, |remainder, byte| push(remainder, *byte));
+    (form && remainder == 1).then_some(start + length)
 }
 
 /// At most two separators stand together.

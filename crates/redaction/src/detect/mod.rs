@@ -7,6 +7,7 @@ pub(crate) mod card;
 pub(crate) mod email;
 pub(crate) mod groups;
 pub(crate) mod iban;
+pub(crate) mod national;
 pub(crate) mod phone;
 pub(crate) mod secret;
 pub(crate) mod ssn;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use crate::class::{TOKEN, at, class, follows_alphanumeric};
+use crate::encoded::is_plain_id;
 use crate::hit::Hit;
 use crate::kind::Kind;
 
@@ -55,19 +56,21 @@ const PREFIXES: &[(&[u8], usize, Body)] = &[
     (b"pypi-", 50, Body::Word),
 ];
 
-/// Reports a secret in one run of token characters.
-pub(crate) fn find_in_run(bytes: &[u8], run: Range<usize>, hits: &mut Vec<Hit>) {
-    if run.len() < 12 {
-        return;
+/// Shorter runs hold no secret of a known form.
+const SHORTEST: usize = 15;
+
+/// Reports a secret in one run of token characters, and says where it ends.
+pub(crate) fn find_in_run(bytes: &[u8], run: &Range<usize>, hits: &mut Vec<Hit>) -> Option<usize> {
+    if run.len() < SHORTEST {
+        return None;
     }
-    let found = introduced(bytes, &run).or_else(|| prefixed(bytes, &run));
-    if let Some(found) = found {
-        hits.push(Hit {
-            kind: Kind::Secret,
-            start: found.start,
-            end: found.end,
-        });
-    }
+    let found = introduced(bytes, run).or_else(|| prefixed(bytes, run))?;
+    hits.push(Hit {
+        kind: Kind::Secret,
+        start: found.start,
+        end: found.end,
+    });
+    Some(found.end)
 }
 
 /// `Bearer …`, `SG.….…` and `ya29.…`: the run follows what tells.
@@ -94,12 +97,11 @@ fn introduced(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
 
 /// A key by its prefix, or a JSON web token, anywhere in the run.
 fn prefixed(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
+    if is_plain_id(bytes.get(run.clone())?) {
+        return None;
+    }
     run.clone().find_map(|start| {
-        let first = at(bytes, start);
-        if !matches!(
-            first,
-            b'A' | b'a' | b'e' | b'g' | b'h' | b'n' | b'p' | b'r' | b's' | b'w' | b'x'
-        ) {
+        if !begins_prefix(at(bytes, start), at(bytes, start + 1)) {
             return None;
         }
         let rest = bytes.get(start..run.end)?;
@@ -111,6 +113,22 @@ fn prefixed(bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
         (known || (rest.starts_with(b"eyJ") && rest.len() >= 12 && end > run.end))
             .then_some(start..end)
     })
+}
+
+/// The first two bytes of the prefixes below, to look closer at few places only.
+const fn begins_prefix(first: u8, second: u8) -> bool {
+    match first {
+        b'A' => matches!(second, b'K' | b'S' | b'I'),
+        b'e' => second == b'y',
+        b'g' => matches!(second, b'h' | b'i' | b'l'),
+        b'h' => second == b'f',
+        b'n' => second == b'p',
+        b'p' => matches!(second, b'c' | b's' | b'y'),
+        b'r' | b's' => second == b'k',
+        b'w' => second == b'h',
+        b'x' => matches!(second, b'o' | b'a'),
+        _ => false,
+    }
 }
 
 fn is_body(bytes: &[u8], start: usize, rest: &[u8], (least, body): (usize, Body)) -> bool {
@@ -148,36 +166,34 @@ fn token_end(bytes: &[u8], run_end: usize) -> usize {
     end
 }
 
-/// Reports private keys in PEM; one without its end is taken to the end of the text.
-pub(crate) fn find_pem(text: &str, hits: &mut Vec<Hit>) {
+/// Reports a private key in PEM whose `-----BEGIN` ends a run, and says where to go on. A key without
+/// its end is taken to the end of the text.
+pub(crate) fn find_pem(bytes: &[u8], run: &Range<usize>, hits: &mut Vec<Hit>) -> usize {
+    const BEGIN: &[u8] = b"-----BEGIN";
     const KEY: &[u8] = b"PRIVATE KEY-----";
-    let bytes = text.as_bytes();
-    let mut from = 0;
-    while let Some(start) = bytes
-        .get(from..)
-        .and_then(|rest| memmem::find(rest, b"-----BEGIN "))
-    {
-        let start = from + start;
-        from = start + 11;
-        let label = bytes.get(from..(from + 40).min(bytes.len())).unwrap_or(&[]);
-        if memmem::find(label, KEY).is_none() {
-            continue;
-        }
-        let end = bytes
-            .get(from..)
-            .and_then(|rest| {
-                let foot = memmem::find(rest, b"-----END ")?;
-                let key = rest.get(foot..).and_then(|rest| memmem::find(rest, KEY))?;
-                Some(from + foot + key + KEY.len())
-            })
-            .unwrap_or(bytes.len());
-        hits.push(Hit {
-            kind: Kind::Secret,
-            start,
-            end,
-        });
-        from = end;
+    let label = bytes
+        .get(run.end..(run.end + 40).min(bytes.len()))
+        .unwrap_or(&[]);
+    let begins = bytes
+        .get(run.clone())
+        .is_some_and(|run| run.ends_with(BEGIN));
+    if !begins || !label.starts_with(b" ") || memmem::find(label, KEY).is_none() {
+        return run.end;
     }
+    let end = bytes
+        .get(run.end..)
+        .and_then(|rest| {
+            let foot = memmem::find(rest, b"-----END ")?;
+            let key = rest.get(foot..).and_then(|rest| memmem::find(rest, KEY))?;
+            Some(run.end + foot + key + KEY.len())
+        })
+        .unwrap_or(bytes.len());
+    hits.push(Hit {
+        kind: Kind::Secret,
+        start: run.end - BEGIN.len(),
+        end,
+    });
+    end
 }
 
 /// Reports the password of `scheme://user:password@host`.

@@ -36,7 +36,12 @@ fn separated(numbers: &Numbers<'_>, index: usize) -> Option<usize> {
     );
     let form = group.len() == 2 && serial.len() == 4;
     let gaps = group.gap == serial.gap && matches!(group.gap, HYPHEN | SPACE);
-    if !form || !gaps || !numbers.begins(area) || !numbers.ends(index + 2) {
+    if !form
+        || !gaps
+        || !numbers.begins(area)
+        || !numbers.ends(index + 2)
+        || numbers.is_listed(index, index + 2)
+    {
         return None;
     }
     let mut digits = [0; 9];

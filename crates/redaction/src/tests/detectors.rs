@@ -112,6 +112,13 @@ fn phone_numbers_are_found_in_the_ways_people_write_them() {
         "0049 30 123456",
         "1300 123 456",
         "98765 43210",
+        "0612345678",
+        "0800 1262",
+        "08-12 39 67",
+        "40 61 23 59",
+        "+683 7011",
+        "21 234 5683",
+        "01512 3411165",
     ] {
         one(&format!("at {number} daily"), Kind::Phone, number);
         one(number, Kind::Phone, number);
@@ -151,6 +158,15 @@ fn integers_dates_times_codes_and_ids_are_not_phone_numbers() {
         "94105-1234",
         "2010-2020",
         "0001-0002-0003",
+        "order 0123456789",
+        "ISBN 0306406152",
+        "0001234567",
+        "#0123456789",
+        "012345678",
+        "open 0900-1700",
+        "ul. Krótka 08/93 61-611",
+        "1 991 738 7304 2",
+        "23 34 45 46 12",
         "52.520008, 13.404954",
         "0.5551234567",
         "00-11-22-33-44-55",
@@ -190,6 +206,7 @@ fn a_property_named_as_a_phone_tells_what_its_digits_are() {
         json!({"iphone": "1234567"}),
         json!({"phone_id": "12345678"}),
         json!({"phone": "unknown"}),
+        json!({"orderId": "0123456789"}),
         json!({"orders": "5551234567", "count": 15_551_234_567_u64}),
     ] {
         assert_eq!(guard(clean.clone()), clean);
@@ -213,6 +230,7 @@ fn card_numbers_of_every_network_are_found() {
         "3530111333300000",
         "6200000000000005",
         "6304000000000000",
+        "3501301859548471",
         "2200000000000004",
     ] {
         one(&format!("paid with {card}, thanks"), Kind::Card, card);
@@ -275,6 +293,13 @@ fn ibans_are_found_with_and_without_spaces() {
         Kind::Iban,
         "DE89370400440532013000",
     );
+}
+
+#[test]
+fn an_iban_with_a_slip_in_its_length_is_found_by_its_checksum() {
+    one("GB95VCWM7136187173436", Kind::Iban, "GB95VCWM7136187173436");
+    clean("cd53e09e772bad73c7c6ae4da7fc4539");
+    clean("x-GB95VCWM7136187173436");
 }
 
 #[test]

@@ -127,6 +127,17 @@ fn base64_hides_nothing() {
 }
 
 #[test]
+fn hexadecimal_hides_nothing() {
+    let lower = "alice@example.com"
+        .bytes()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    one(&format!("x={lower}!"), Kind::Email, &lower);
+    assert_eq!(text(&lower.to_uppercase()), "***@***");
+    clean("da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    clean("3132333435363738");
+}
+
+#[test]
 fn base64_of_something_else_is_left_alone() {
     clean(&STANDARD.encode("nothing to see here, move along please"));
     clean(&STANDARD.encode([0xde; 64]));
@@ -203,6 +214,22 @@ fn what_is_nested_too_deeply_is_never_passed() {
 fn what_is_too_long_to_inspect_is_masked_whole() {
     assert_eq!(text(&"a ".repeat(4 << 20)), "a ".repeat(4 << 20));
     assert_eq!(text(&"a ".repeat((4 << 20) + 1)), "***");
+}
+
+#[test]
+fn a_text_that_costs_too_much_to_decode_is_masked_whole() {
+    // Each layer is both escaped and base64, so that the ways to read it double from layer to layer.
+    let hide = |layers| {
+        (0..layers).fold("plain words ".repeat(99), |text, _| {
+            format!("%2541 {}", STANDARD.encode(text))
+        })
+    };
+    let report = redact_text(&hide(2)).1;
+    assert_eq!(
+        report.by_kind.keys().collect::<Vec<_>>(),
+        [&Kind::Uninspectable]
+    );
+    clean(&hide(1));
 }
 
 #[test]

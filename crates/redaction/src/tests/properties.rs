@@ -93,7 +93,7 @@ fn type_of(value: &Value) -> u8 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn redacting_twice_is_redacting_once(value in json_value(), rules in rules()) {
