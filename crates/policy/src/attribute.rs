@@ -195,7 +195,7 @@ impl Attribute {
         }
     }
 
-    /// The attribute's place among those that are not arguments.
+    /// The attribute's place among those that are not arguments; the tool's is the first.
     pub(crate) fn slot(&self) -> Option<usize> {
         CLOSED_ATTRIBUTES
             .iter()

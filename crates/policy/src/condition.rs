@@ -5,11 +5,12 @@
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use regex::Regex;
 use serde_json::Value;
 
-use crate::attribute::{Attribute, CLOSED};
+use crate::attribute::{ArgumentPath, Attribute, CLOSED};
 use crate::diagnostic::Place;
 use crate::fact::{Fact, FactValue, Facts};
 use crate::number::Number;
@@ -53,8 +54,8 @@ pub(crate) enum Condition {
 #[derive(Debug)]
 pub(crate) struct Test {
     pub(crate) attribute: Attribute,
-    /// The attribute's slot, `None` for an argument.
-    pub(crate) slot: Option<usize>,
+    /// Where a decision keeps what it has learnt of the attribute.
+    pub(crate) slot: usize,
     pub(crate) operator: Operator,
     /// Where the operand stands in the text.
     pub(crate) place: Place,
@@ -210,30 +211,61 @@ impl Literal {
     }
 }
 
-/// The facts of one decision. Each attribute that is not an argument is asked for once.
-pub(crate) struct View<'f> {
-    facts: &'f dyn Facts,
-    known: [OnceCell<Fact<'f>>; CLOSED],
+/// Gives each attribute of a policy a slot: first those that are not arguments, then the arguments
+/// that the policy reads.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    arguments: BTreeMap<ArgumentPath, usize>,
 }
 
-impl<'f> View<'f> {
-    pub(crate) fn new(facts: &'f dyn Facts) -> Self {
-        Self {
-            facts,
-            known: [const { OnceCell::new() }; CLOSED],
+impl Slots {
+    /// The attribute's slot.
+    pub(crate) fn of(&mut self, attribute: &Attribute) -> usize {
+        let next = CLOSED.saturating_add(self.arguments.len());
+        match (attribute.argument(), attribute.slot()) {
+            (Some(path), _) => *self.arguments.entry(path.clone()).or_insert(next),
+            (None, slot) => slot.unwrap_or(next),
         }
     }
 
-    /// Hands the fact of an attribute to a reader.
-    pub(crate) fn with<T>(
-        &self,
-        attribute: &Attribute,
-        slot: Option<usize>,
-        read: impl FnOnce(&Fact<'f>) -> T,
-    ) -> T {
-        match slot.and_then(|slot| self.known.get(slot)) {
-            Some(cell) => read(cell.get_or_init(|| self.facts.fact(attribute))),
-            None => read(&self.facts.fact(attribute)),
+    /// How many slots arguments have.
+    pub(crate) fn arguments(&self) -> usize {
+        self.arguments.len()
+    }
+}
+
+/// The facts of one decision. Each attribute is asked for at most once.
+pub(crate) struct View<'f> {
+    facts: &'f dyn Facts,
+    known: [OnceCell<Fact<'f>>; CLOSED],
+    arguments: Vec<OnceCell<Fact<'f>>>,
+}
+
+impl<'f> View<'f> {
+    pub(crate) fn new(facts: &'f dyn Facts, arguments: usize) -> Self {
+        let mut cells = Vec::new();
+        cells.resize_with(arguments, OnceCell::new);
+        Self {
+            facts,
+            known: [const { OnceCell::new() }; CLOSED],
+            arguments: cells,
+        }
+    }
+
+    /// The fact of an attribute; `None` only for a slot that no attribute has.
+    pub(crate) fn fact(&self, attribute: &Attribute, slot: usize) -> Option<&Fact<'f>> {
+        let cell = match slot.checked_sub(CLOSED) {
+            None => self.known.get(slot),
+            Some(argument) => self.arguments.get(argument),
+        };
+        cell.map(|cell| cell.get_or_init(|| self.facts.fact(attribute)))
+    }
+
+    /// The name of the call's tool.
+    pub(crate) fn tool(&self) -> Option<&str> {
+        match self.fact(&Attribute::Tool, 0)? {
+            Fact::Value(value) => value.as_text(),
+            Fact::Absent | Fact::Unknown => None,
         }
     }
 }
@@ -242,8 +274,8 @@ impl Condition {
     /// Whether it holds.
     pub(crate) fn truth(&self, view: &View<'_>) -> Truth {
         match self {
-            Self::All(parts) => fold(parts, view, Truth::True, Truth::False, Ord::min),
-            Self::Any(parts) => fold(parts, view, Truth::False, Truth::True, Ord::max),
+            Self::All(parts) => every(parts, view),
+            Self::Any(parts) => some(parts, view),
             Self::Not(part) => part.truth(view).not(),
             Self::Test(test) => test.truth(view),
         }
@@ -280,18 +312,24 @@ impl Condition {
     }
 }
 
-/// Folds truths until one decides the whole.
-fn fold(
-    parts: &[Condition],
-    view: &View<'_>,
-    start: Truth,
-    decisive: Truth,
-    join: fn(Truth, Truth) -> Truth,
-) -> Truth {
-    let mut whole = start;
+/// The least truth, up to the first false.
+fn every(parts: &[Condition], view: &View<'_>) -> Truth {
+    let mut whole = Truth::True;
     for part in parts {
-        whole = join(whole, part.truth(view));
-        if whole == decisive {
+        whole = whole.min(part.truth(view));
+        if whole == Truth::False {
+            break;
+        }
+    }
+    whole
+}
+
+/// The greatest truth, up to the first true.
+fn some(parts: &[Condition], view: &View<'_>) -> Truth {
+    let mut whole = Truth::False;
+    for part in parts {
+        whole = whole.max(part.truth(view));
+        if whole == Truth::True {
             break;
         }
     }
@@ -301,11 +339,13 @@ fn fold(
 impl Test {
     /// Whether it holds.
     pub(crate) fn truth(&self, view: &View<'_>) -> Truth {
-        view.with(&self.attribute, self.slot, |fact| match fact {
-            Fact::Unknown => Truth::Unknown,
-            Fact::Absent | Fact::Value(FactValue::Json(Value::Null)) => self.truth_of_absence(),
-            Fact::Value(value) => self.truth_of(Seen::of(value)),
-        })
+        match view.fact(&self.attribute, self.slot) {
+            None | Some(Fact::Unknown) => Truth::Unknown,
+            Some(Fact::Absent | Fact::Value(FactValue::Json(Value::Null))) => {
+                self.truth_of_absence()
+            }
+            Some(Fact::Value(value)) => self.truth_of(Seen::of(value)),
+        }
     }
 
     fn truth_of_absence(&self) -> Truth {
@@ -350,10 +390,10 @@ impl Test {
     /// An argument of another type is another value. An attribute that we compute has one type,
     /// and another one means that the computation went wrong.
     fn equality(&self, literal: &Literal, seen: Seen<'_>) -> Truth {
-        match (literal.equals(seen), &self.slot) {
+        match (literal.equals(seen), &self.attribute) {
             (Some(equal), _) => Truth::of(equal),
-            (None, None) => Truth::False,
-            (None, Some(_)) => Truth::Unknown,
+            (None, Attribute::Args(_)) => Truth::False,
+            (None, _) => Truth::Unknown,
         }
     }
 
@@ -369,11 +409,11 @@ impl Test {
     }
 
     fn cost(&self) -> u8 {
-        match (&self.operator, self.slot) {
+        match (&self.operator, &self.attribute) {
             (Operator::Matches(_), _) => 3,
-            (_, None) => 2,
-            (_, Some(0)) => 0,
-            (_, Some(_)) => 1,
+            (_, Attribute::Args(_)) => 2,
+            (_, Attribute::Tool) => 0,
+            (_, _) => 1,
         }
     }
 }

@@ -22,15 +22,8 @@ const MAX_REMEDIES: usize = 3;
 /// Turns what the rules said into a decision.
 pub(crate) fn decision(outcome: Outcome<'_>, view: &View<'_>, arguments: &Arguments) -> Decision {
     let (verdict, deciding) = outcome.verdict();
-    let tool = view.with(
-        &Attribute::Tool,
-        Attribute::Tool.slot(),
-        |fact| match fact {
-            Fact::Value(value) => value.as_text().map(str::to_owned),
-            Fact::Absent | Fact::Unknown => None,
-        },
-    );
-    let call = match &tool {
+    let tool = view.tool();
+    let call = match tool {
         Some(name) => format!("this call of `{name}`"),
         None => "this call".to_owned(),
     };
@@ -38,15 +31,14 @@ pub(crate) fn decision(outcome: Outcome<'_>, view: &View<'_>, arguments: &Argume
     for (rule, _) in deciding {
         for (attribute, slot) in &rule.reads {
             if !facts.contains_key(attribute.name()) {
-                let told = view.with(attribute, *slot, |fact| {
-                    tell(fact, attribute, tool.as_deref(), arguments)
-                });
+                let fact = view.fact(attribute, *slot).unwrap_or(&Fact::Unknown);
+                let told = tell(fact, attribute, tool, arguments);
                 facts.insert(attribute.name().to_owned(), told);
             }
         }
     }
-    if let ([], Some(name)) = (deciding, &tool) {
-        facts.insert("tool".to_owned(), Value::String(name.clone()));
+    if let ([], Some(name)) = (deciding, tool) {
+        facts.insert("tool".to_owned(), Value::from(name));
     }
     Decision {
         verdict,
@@ -134,7 +126,7 @@ fn reason(verdict: Verdict, deciding: &[(&Rule, Truth)], view: &View<'_>, call: 
     let unknown: Vec<String> = rule
         .reads
         .iter()
-        .filter(|(attribute, slot)| view.with(attribute, *slot, |fact| *fact == Fact::Unknown))
+        .filter(|(attribute, slot)| view.fact(attribute, *slot) == Some(&Fact::Unknown))
         .map(|(attribute, _)| format!("`{}`", attribute.name()))
         .collect();
     if unknown.is_empty() {

@@ -82,8 +82,8 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// Knows a call. Asked at most once a decision for each attribute that is not an argument, and
-/// only for those that some rule reads.
+/// Knows a call. Asked at most once a decision for each attribute, and only for those that a rule
+/// reads, so what is dear to compute is computed only when it matters.
 pub trait Facts {
     /// What is known of an attribute.
     fn fact(&self, attribute: &Attribute) -> Fact<'_>;

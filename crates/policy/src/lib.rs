@@ -117,7 +117,7 @@ fn load_on(
     if report.failed() {
         return Err(report.into_diagnostics());
     }
-    let policy = Policy::compile(text.rules, &catalog);
+    let policy = Policy::compile(text.rules, &text.slots, &catalog);
     if occasion == Occasion::Publishing {
         given::run(&text.tests, &policy, &catalog, &mut report);
     }

@@ -9,6 +9,9 @@ use std::fmt;
 /// The most significant digits of a literal; any such number fits a `u128`.
 const MOST_DIGITS: usize = 38;
 
+/// The least whole number with more digits than that.
+const LEAST_TOO_LONG: u128 = 10_u128.pow(38);
+
 /// The furthest that the point may be from the digits.
 const MOST_EXPONENT: i32 = 400;
 
@@ -51,6 +54,9 @@ impl Number {
     /// as the shortest decimal that means it, which is how RFC 8785 writes it.
     pub(crate) fn order_of(&self, given: &serde_json::Number) -> Option<Ordering> {
         if let Some(integer) = given.as_u64() {
+            if !self.exact.negative && self.exact.exponent == 0 {
+                return Some(u128::from(integer).cmp(&self.exact.digits));
+            }
             return Some(Decimal::integer(false, integer).compare(&self.exact));
         }
         if let Some(integer) = given.as_i64() {
@@ -127,10 +133,17 @@ impl Decimal {
         if exponent.checked_abs()? > MOST_EXPONENT {
             return None;
         }
+        let digits: u128 = significant.parse().ok()?;
+        // Whole numbers are kept as such, where they fit: they are compared at once.
+        let whole = u32::try_from(exponent)
+            .ok()
+            .and_then(|zeros| 10_u128.checked_pow(zeros))
+            .and_then(|factor| digits.checked_mul(factor))
+            .filter(|whole| *whole < LEAST_TOO_LONG);
         Some(Self {
             negative,
-            digits: significant.parse().ok()?,
-            exponent,
+            digits: whole.unwrap_or(digits),
+            exponent: if whole.is_some() { 0 } else { exponent },
         })
     }
 
@@ -167,8 +180,8 @@ impl Decimal {
         i64::from(self.digits.checked_ilog10().unwrap_or(0)) + i64::from(self.exponent)
     }
 
-    /// The digits, with zeros added where the other number of the same magnitude has more.
-    /// Magnitudes being equal, the exponents differ by less than the digits a `u128` holds.
+    /// The digits, with zeros added where the other number of the same magnitude has more: both
+    /// then have as many as the longer one, which fits a `u128`.
     fn aligned(&self, other: &Self) -> u128 {
         let zeros = self.exponent.saturating_sub(other.exponent);
         u32::try_from(zeros)
@@ -250,6 +263,32 @@ mod tests {
             number("0.1000000000000000055").order_of(&given("0.1")),
             Some(Ordering::Less)
         );
+    }
+
+    #[test]
+    fn the_longest_numbers_keep_their_order() {
+        let ascending = [
+            "-9e38",
+            "-3e38",
+            "-99999999999999999999999999999999999999",
+            "-1e-300",
+            "0",
+            "1.0000000000000000000000000000000000001",
+            "1e37",
+            "12345678901234567890123456789012345678",
+            "99999999999999999999999999999999999999",
+            "1e38",
+            "3e38",
+            "3.4e38",
+            "9e38",
+            "1.0000000000000000000000000000000000001e39",
+        ];
+        for (place, less) in ascending.iter().enumerate() {
+            for (other, more) in ascending.iter().enumerate() {
+                let order = number(less).exact.compare(&number(more).exact);
+                assert_eq!(order, place.cmp(&other), "{less} {more}");
+            }
+        }
     }
 
     #[test]

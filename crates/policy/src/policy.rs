@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::attribute::{ArgumentPath, Attribute};
 use crate::catalog::Catalog;
-use crate::condition::{Truth, View};
+use crate::condition::{Slots, Truth, View};
 use crate::decision::{Decision, Redaction, Route};
 use crate::explain;
-use crate::fact::{Fact, Facts};
+use crate::fact::Facts;
 use crate::forecast::Forecast;
 use crate::rule::{Rule, Verdict};
 use crate::schema::Lookup;
@@ -27,6 +27,8 @@ pub struct Policy {
     /// Rules that may apply to any tool.
     unpinned: Vec<usize>,
     arguments: Arguments,
+    /// How many arguments rules read.
+    argument_slots: usize,
 }
 
 /// What the catalog says of the arguments that rules read: by tool, the texts that may be told.
@@ -86,7 +88,7 @@ impl<'p> Outcome<'p> {
 }
 
 impl Policy {
-    pub(crate) fn compile(rules: Vec<Rule>, catalog: &Catalog<'_>) -> Self {
+    pub(crate) fn compile(rules: Vec<Rule>, slots: &Slots, catalog: &Catalog<'_>) -> Self {
         let mut pinned: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         let mut unpinned = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -105,12 +107,13 @@ impl Policy {
             pinned,
             unpinned,
             arguments,
+            argument_slots: slots.arguments(),
         }
     }
 
     /// Decides a call.
     pub fn decide(&self, facts: &dyn Facts) -> Decision {
-        let view = View::new(facts);
+        let view = View::new(facts, self.argument_slots);
         let mut outcome = Outcome::default();
         let ControlFlow::Continue(()) = self.each_candidate(&view, |rule| {
             outcome.take(rule, rule.applies(&view));
@@ -124,7 +127,7 @@ impl Policy {
     /// depends on the call is taken either way, whatever `facts` says of it.
     pub fn may_allow(&self, facts: &dyn Facts) -> bool {
         let forecast = Forecast::new(facts, &self.arguments);
-        let view = View::new(&forecast);
+        let view = View::new(&forecast, self.argument_slots);
         let mut possible = false;
         let end = self.each_candidate(&view, |rule| {
             let truth = rule.applies(&view);
@@ -156,16 +159,9 @@ impl Policy {
         view: &View<'_>,
         mut visit: impl FnMut(&'p Rule) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        let pinned = view.with(
-            &Attribute::Tool,
-            Attribute::Tool.slot(),
-            |fact| match fact {
-                Fact::Value(value) => value
-                    .as_text()
-                    .map(|name| self.pinned.get(name).map_or(&[][..], Vec::as_slice)),
-                Fact::Absent | Fact::Unknown => None,
-            },
-        );
+        let pinned = view
+            .tool()
+            .map(|name| self.pinned.get(name).map_or(&[][..], Vec::as_slice));
         let Some(mut pinned) = pinned else {
             return self.rules.iter().try_for_each(visit);
         };

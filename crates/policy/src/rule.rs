@@ -76,7 +76,7 @@ pub(crate) struct Rule {
     pub(crate) route: Option<Pool>,
     pub(crate) reason: Option<String>,
     /// The attributes that it reads, each once, with their slots.
-    pub(crate) reads: Vec<(Attribute, Option<usize>)>,
+    pub(crate) reads: Vec<(Attribute, usize)>,
 }
 
 impl Rule {

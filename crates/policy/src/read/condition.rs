@@ -5,7 +5,7 @@
 use regex::{Regex, RegexBuilder};
 
 use crate::attribute::{Attribute, NameFault};
-use crate::condition::{Comparison, Condition, Literal, Operator, Test};
+use crate::condition::{Comparison, Condition, Literal, Operator, Slots, Test};
 use crate::diagnostic::{Place, Report, did_you_mean, listed, quoted};
 use crate::document::{Content, Entry, Node};
 use crate::read::fit;
@@ -40,8 +40,17 @@ const MAX_PATTERNS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct ConditionReader<'r> {
     pub(crate) report: &'r mut Report,
-    /// How many patterns the policy has so far.
-    pub(crate) patterns: &'r mut usize,
+    /// What the policy's conditions have used so far.
+    pub(crate) tally: &'r mut Tally,
+}
+
+/// What the conditions of one policy share.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// How many patterns there are.
+    patterns: usize,
+    /// Where decisions keep the attributes.
+    pub(crate) slots: Slots,
 }
 
 impl ConditionReader<'_> {
@@ -370,8 +379,8 @@ impl ConditionReader<'_> {
     fn pattern(&mut self, node: Node) -> Option<Regex> {
         let place = node.place;
         let text = self.text("matches", node)?;
-        *self.patterns = self.patterns.saturating_add(1);
-        if *self.patterns > MAX_PATTERNS {
+        self.tally.patterns = self.tally.patterns.saturating_add(1);
+        if self.tally.patterns > MAX_PATTERNS {
             self.report.error(
                 place,
                 format!("a policy may have at most {MAX_PATTERNS} patterns"),
@@ -419,7 +428,7 @@ impl ConditionReader<'_> {
             return None;
         }
         Some(Condition::Test(Test {
-            slot: attribute.slot(),
+            slot: self.tally.slots.of(attribute),
             attribute: attribute.clone(),
             operator,
             place,

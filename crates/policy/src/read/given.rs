@@ -15,7 +15,7 @@ use crate::diagnostic::{Place, Report, did_you_mean, listed, quoted};
 use crate::document::{Content, Entry, Node};
 use crate::fact::{Fact, Facts};
 use crate::policy::Policy;
-use crate::read::condition::ConditionReader;
+use crate::read::condition::{ConditionReader, Tally};
 use crate::read::fit;
 use crate::rule::Verdict;
 use crate::schema::Lookup;
@@ -152,7 +152,7 @@ impl TestReader<'_> {
     fn attribute(&mut self, name: &str, place: Place) -> Option<Attribute> {
         let mut reader = ConditionReader {
             report: self.report,
-            patterns: &mut 0,
+            tally: &mut Tally::default(),
         };
         reader.attribute(name, place)
     }
@@ -206,7 +206,7 @@ impl TestReader<'_> {
         let place = node.place;
         let mut reader = ConditionReader {
             report: self.report,
-            patterns: &mut 0,
+            tally: &mut Tally::default(),
         };
         let literal = reader.literal(node)?;
         let fault = if item {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use portcullis_domain::Pool;
 
+use crate::condition::Slots;
 use crate::diagnostic::{Place, Report, did_you_mean, listed, quoted};
 use crate::document::{Content, Entry, Node};
-use crate::read::condition::ConditionReader;
+use crate::read::condition::{ConditionReader, Tally};
 use crate::read::given::{self, SelfTest};
 use crate::rule::{RedactionMode, Rule, Verdict, pins};
 
@@ -30,6 +31,8 @@ const KEYS: [&str; 7] = [
 pub(crate) struct Text {
     pub(crate) rules: Vec<Rule>,
     pub(crate) tests: Vec<SelfTest>,
+    /// Where decisions keep the attributes that the rules read.
+    pub(crate) slots: Slots,
 }
 
 /// Reads the whole tree.
@@ -37,7 +40,7 @@ pub(crate) fn text(root: Node, report: &mut Report) -> Text {
     let mut text = Text::default();
     match root.content {
         Content::Null => {}
-        Content::List(items) => text.rules = rules(items, root.place, report),
+        Content::List(items) => (text.rules, text.slots) = rules(items, root.place, report),
         Content::Map(entries) => {
             for entry in entries {
                 section(entry, &mut text, report);
@@ -58,7 +61,7 @@ pub(crate) fn text(root: Node, report: &mut Report) -> Text {
 fn section(entry: Entry, text: &mut Text, report: &mut Report) {
     let place = entry.value.place;
     match (entry.key.as_str(), entry.value.content) {
-        ("rules", Content::List(items)) => text.rules = rules(items, place, report),
+        ("rules", Content::List(items)) => (text.rules, text.slots) = rules(items, place, report),
         ("tests", Content::List(items)) => text.tests = given::tests(items, place, report),
         ("rules" | "tests", Content::Null) => {}
         ("rules" | "tests", content) => report.error(
@@ -74,7 +77,7 @@ fn section(entry: Entry, text: &mut Text, report: &mut Report) {
     }
 }
 
-fn rules(items: Vec<Node>, place: Place, report: &mut Report) -> Vec<Rule> {
+fn rules(items: Vec<Node>, place: Place, report: &mut Report) -> (Vec<Rule>, Slots) {
     if items.len() > MAX_RULES {
         report.error(
             place,
@@ -84,15 +87,15 @@ fn rules(items: Vec<Node>, place: Place, report: &mut Report) -> Vec<Rule> {
             ),
             "join rules that differ in one value by a list of values",
         );
-        return Vec::new();
+        return (Vec::new(), Slots::default());
     }
-    let mut patterns = 0;
+    let mut tally = Tally::default();
     let mut seen: HashMap<Arc<str>, Place> = HashMap::new();
     let mut rules = Vec::new();
     for item in items {
         let mut reader = RuleReader {
             report,
-            patterns: &mut patterns,
+            tally: &mut tally,
         };
         let Some(rule) = reader.rule(item) else {
             continue;
@@ -110,12 +113,12 @@ fn rules(items: Vec<Node>, place: Place, report: &mut Report) -> Vec<Rule> {
         }
         rules.push(rule);
     }
-    rules
+    (rules, tally.slots)
 }
 
 struct RuleReader<'r> {
     report: &'r mut Report,
-    patterns: &'r mut usize,
+    tally: &'r mut Tally,
 }
 
 impl RuleReader<'_> {
@@ -199,7 +202,7 @@ impl RuleReader<'_> {
     fn conditions(&mut self) -> ConditionReader<'_> {
         ConditionReader {
             report: self.report,
-            patterns: self.patterns,
+            tally: self.tally,
         }
     }
 

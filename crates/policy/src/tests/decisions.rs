@@ -95,6 +95,12 @@ fn rules_of_another_tool_are_not_even_asked() {
 }
 
 #[test]
+fn a_null_argument_is_as_good_as_none() {
+    assert_eq!(Fact::argument(Some(&json!(null))), Fact::Absent);
+    assert_eq!(Fact::ratio(f64::NAN), Fact::Unknown);
+}
+
+#[test]
 fn a_call_whose_tool_is_unknown_meets_every_rule() {
     let source = "
 - { rule: base, decision: allow }

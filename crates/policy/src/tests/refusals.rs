@@ -435,6 +435,11 @@ const ARGUMENTS: &[Case] = &[
     ("{ args.mask: ▸email }", "of type array", "contains"),
     ("{ args.mask: { contains: ▸mail } }", "never", "`email`"),
     ("{ args.mask: { contains: ▸5 } }", "of type string", ""),
+    (
+        "{ tool: [flag.set, orders.get], all: [{ tool: orders.get }], args.env: ▸prod }",
+        "no such argument",
+        "order_id",
+    ),
 ];
 
 #[test]
