@@ -222,10 +222,11 @@ fn policy(
     tools: &HashMap<String, CatalogEntry>,
 ) -> Result<PublishedPolicy, CompileError> {
     let shapes: Vec<_> = tools.values().map(|entry| shape(&entry.tool)).collect();
-    let loaded = portcullis_policy::load(&row.source, &shapes).map_err(|diagnostics| {
-        let words: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-        CompileError::Policy(words.join("; "))
-    })?;
+    let loaded =
+        portcullis_policy::load_published(&row.source, &shapes).map_err(|diagnostics| {
+            let words: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            CompileError::Policy(words.join("; "))
+        })?;
     Ok(PublishedPolicy {
         id: row.id,
         number: u64::try_from(row.number).unwrap_or(0),

@@ -133,7 +133,7 @@ pub(in crate::rooms) fn may_allow(admitted: &Admitted, tool: &CompiledTool) -> b
         admitted,
         tool,
         arguments: None,
-        pii_types: Vec::new(),
+        pii_types: pii_types(tool, &[]),
         now: OffsetDateTime::UNIX_EPOCH,
     };
     snapshot
