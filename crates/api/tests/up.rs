@@ -143,6 +143,15 @@ fn the_platform_starts_serves_keeps_its_data_and_stops() {
     assert_eq!(first.get("/readyz").0, 200);
     let server = postmaster(&data).unwrap();
     let operator = std::fs::read_to_string(first.text("operator_file")).unwrap();
+    let file = first.text("operator_file");
+    let listed = portcullis(&["tenant", "list", "--operator-file", &file])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        listed.contains("acme") && listed.contains("globex"),
+        "{listed}"
+    );
     for file in [
         "operator.json",
         "keys.json",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use portcullis_domain::{Clock, Id};
 use portcullis_keys::{LocalKeys, entropy};
-use portcullis_mcp_runtime::connectors::Connectors;
+use portcullis_mcp_runtime::connectors::{Connectors, native};
 use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
 use portcullis_mcp_runtime::refusals::RefusalCounts;
 use portcullis_mcp_runtime::rooms::admit::Turnstiles;
@@ -26,7 +26,12 @@ use super::stores::Stores;
 use super::{edge, health};
 use crate::config::{Admission, Config, Server};
 use crate::oauth::{self, OAuth, OAuthSettings};
+use crate::v1;
 
+/// The policy that a new tenant begins with.
+const POLICY: &str = include_str!("../../../../policies/default.yaml");
+/// The name of the connector that runs the platform's own tools.
+pub const NATIVE: &str = "native";
 /// How many uses of tokens a replica remembers; each takes about a kilobyte.
 const TOKENS_REMEMBERED: usize = 65_536;
 /// How long to wait for the database that remembers tokens before one is refused.
@@ -44,7 +49,8 @@ impl Parts {
     /// The gate and every route.
     pub(super) fn compose(self) -> Result<(Arc<Gate>, Router), ServeError> {
         let gate = Arc::new(self.gate()?);
-        let guarded = Router::new().merge(oauth::router(Arc::new(self.oauth()?)));
+        let api = api_state(&self.config, &self.stores, &self.clock);
+        let guarded = v1::router(api).merge(oauth::router(Arc::new(self.oauth()?)));
         let guarded = edge::guarded(guarded, &self.config.server);
         // The seam checks host and origin itself: its refusals are JSON-RPC.
         let router = seam::router(Arc::clone(&gate))
@@ -128,6 +134,28 @@ impl Parts {
             settings,
         )?)
     }
+}
+
+/// What the management API works with.
+pub fn api_state(config: &Config, stores: &Stores, clock: &Arc<dyn Clock>) -> v1::State {
+    let Config { admission, .. } = config;
+    let tools = native::definitions()
+        .into_iter()
+        .map(|definition| (NATIVE.to_owned(), definition));
+    v1::State::new(v1::Parts {
+        control: stores.control.clone(),
+        regions: stores.regions.clone(),
+        clock: Arc::clone(clock),
+        public_url: config.server.origin().to_owned(),
+        defaults: v1::Defaults {
+            tenant: (admission.tenant(), admission.stop_rules()),
+            principal: (admission.principal(), admission.stop_rules()),
+        },
+        baseline: v1::Baseline {
+            policy: Some(POLICY.to_owned()),
+            tools: tools.collect(),
+        },
+    })
 }
 
 fn proxies(server: &Server) -> TrustedProxies {

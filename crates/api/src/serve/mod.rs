@@ -11,6 +11,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
+pub use compose::{NATIVE, api_state};
 pub use error::ServeError;
 pub use stores::{Stores, migrate};
 

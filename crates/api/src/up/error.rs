@@ -99,6 +99,9 @@ pub enum UpError {
     /// What comes with the program does not fit it.
     #[error("the demo that comes with this program cannot be read: {0}. Build it again")]
     Demo(Box<dyn std::error::Error + Send + Sync>),
+    /// A tenant could not get what every new tenant begins with.
+    #[error("the demo's tenants could not be furnished: {0}. Start again")]
+    Furnish(#[from] crate::v1::ApiError),
     /// The listener has no address.
     #[error("cannot tell the address that is listened on: {0}")]
     Address(std::io::Error),

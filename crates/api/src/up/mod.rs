@@ -19,7 +19,9 @@ pub use error::UpError;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use portcullis_domain::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -68,8 +70,8 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
     let work = async {
         bootstrap::bootstrap(&folder, &sockets, &superuser, &config).await?;
         let stores = Stores::connect(&config).await?;
-        let clock = SystemClock;
-        let tenants = seed::seed(&folder, &stores, &clock, config.server.origin()).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tenants = seed::seed(&folder, &stores, &config, &clock).await?;
         let ready = Ready {
             origin: config.server.origin().to_owned(),
             listen: config.server.listen.to_string(),

@@ -5,6 +5,8 @@ mod operator;
 mod orders;
 mod tenant;
 
+use std::sync::Arc;
+
 use portcullis_domain::id::{Id, Kind};
 use portcullis_domain::{Clock, Pool};
 use portcullis_keys::entropy;
@@ -15,7 +17,8 @@ use super::error::UpError;
 use super::folder::Folder;
 use super::instructions::ReadyTenant;
 use crate::cli::OperatorFile;
-use crate::serve::Stores;
+use crate::config::Config;
+use crate::serve::{self, Stores};
 use tenant::{DEMO, Demo, Made};
 
 /// How many orders go into one statement.
@@ -27,14 +30,16 @@ const ACTOR: &str = "system:up";
 pub(super) async fn seed(
     folder: &Folder,
     stores: &Stores,
-    clock: &dyn Clock,
-    origin: &str,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Vec<ReadyTenant>, UpError> {
-    let mut file = operator::load(folder, origin)?;
+    let api = serve::api_state(config, stores, clock);
+    let clock = clock.as_ref();
+    let mut file = operator::load(folder, config.server.origin())?;
     operator::platform_token(&mut file, stores, clock).await?;
     let mut ready = Vec::new();
     for demo in &DEMO {
-        let made = tenant::ensure(demo, stores, clock).await?;
+        let made = tenant::ensure(demo, stores, &api, clock).await?;
         for (pool, region) in &stores.regions {
             ensure_orders(demo, *pool, region, &made).await?;
         }

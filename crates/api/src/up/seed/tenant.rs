@@ -3,24 +3,19 @@
 use portcullis_domain::id::{Id, OutboxEntry, Principal, Tenant};
 use portcullis_domain::limits::PrincipalLimits;
 use portcullis_domain::{Clock, Jurisdiction, Pool, PrincipalName, ReplayMode, Scope};
-use portcullis_evidence::canonical_bytes;
 use portcullis_mcp_runtime::connectors::native;
 use portcullis_store::grants::NewGrant;
 use portcullis_store::outbox::NewOutboxEntry;
-use portcullis_store::policies::NewPolicy;
 use portcullis_store::tenants::NewTenant;
 use portcullis_store::tools::{NewTool, Registered};
-use portcullis_store::{
-    ControlTx, epoch, grants, limits, outbox, policies, principals, tenants, tools,
-};
+use portcullis_store::{ControlTx, epoch, grants, limits, outbox, principals, tenants, tools};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::super::error::{UpError, demo};
 use super::{ACTOR, mint};
-use crate::serve::Stores;
+use crate::serve::{NATIVE, Stores};
+use crate::v1::{self, baseline};
 
-const POLICY: &str = include_str!("../../../../../policies/default.yaml");
 const LIMITS: &str = include_str!("../../../../../policies/limits.json");
 
 /// A tenant of the demo.
@@ -98,6 +93,7 @@ impl Made {
 pub(super) async fn ensure(
     demo: &Demo,
     stores: &Stores,
+    api: &v1::State,
     clock: &dyn Clock,
 ) -> Result<Made, UpError> {
     let mut platform = stores.control.platform().await?;
@@ -110,7 +106,7 @@ pub(super) async fn ensure(
     let mut tx = stores.control.begin(tenant).await?;
     let mut changed = is_new;
     if is_new {
-        create(demo, &mut tx, clock).await?;
+        create(demo, &mut tx, api, clock).await?;
     }
     changed |= register_tools(&mut tx, clock).await?;
     let clients = clients(&mut tx).await?;
@@ -125,7 +121,12 @@ pub(super) async fn ensure(
     })
 }
 
-async fn create(demo: &Demo, tx: &mut ControlTx, clock: &dyn Clock) -> Result<(), UpError> {
+async fn create(
+    demo: &Demo,
+    tx: &mut ControlTx,
+    api: &v1::State,
+    clock: &dyn Clock,
+) -> Result<(), UpError> {
     let region = demo.home.jurisdiction();
     let new = NewTenant {
         slug: demo.slug,
@@ -139,7 +140,8 @@ async fn create(demo: &Demo, tx: &mut ControlTx, clock: &dyn Clock) -> Result<()
     for person in &PEOPLE {
         create_person(person, region, tx, clock).await?;
     }
-    publish_policy(tx, clock).await
+    baseline::furnish(tx, api, ACTOR).await?;
+    note(tx, clock, "policy.publish", "1").await
 }
 
 async fn create_person(
@@ -180,30 +182,17 @@ async fn create_person(
     Ok(())
 }
 
-async fn publish_policy(tx: &mut ControlTx, clock: &dyn Clock) -> Result<(), UpError> {
-    let new = NewPolicy {
-        id: mint(clock)?,
-        source: POLICY,
-        sha256: Sha256::digest(POLICY).into(),
-        created_by: ACTOR,
-    };
-    let draft = policies::draft(tx, &new, clock.now()).await?;
-    policies::publish(tx, draft.number, ACTOR, clock.now()).await?;
-    note(tx, clock, "policy.publish", &draft.number.to_string()).await
-}
-
 /// Registers the native tools; says whether any of them is new or has another definition now.
 async fn register_tools(tx: &mut ControlTx, clock: &dyn Clock) -> Result<bool, UpError> {
     let mut changed = false;
     for definition in native::definitions() {
-        let canonical = canonical_bytes(&definition).map_err(demo)?;
-        let text = String::from_utf8_lossy(canonical.as_bytes()).into_owned();
+        let (text, sha256) = baseline::canonical(&definition)?;
         let new = NewTool {
             id: mint(clock)?,
             name: &definition.name,
-            connector: "native",
+            connector: NATIVE,
             definition: &text,
-            sha256: *canonical.sha256().as_bytes(),
+            sha256,
             created_by: ACTOR,
         };
         match tools::register(tx, &new, clock.now()).await? {
