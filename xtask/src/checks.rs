@@ -45,6 +45,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut counts = Counts::default();
     let mut skipped = Vec::new();
     check("tests", &mut || {
+        tools::curl()?;
         let mut command = test_runner();
         if let Some(python) = &python {
             command.env("E2E_PYTHON", python);

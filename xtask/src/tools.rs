@@ -121,6 +121,14 @@ fn as_administrator(what: &str, script: &str) -> Result<()> {
     must(command.args(["-c", &script]))
 }
 
+/// Makes sure that `curl` is there: tests run the commands that `up` prints.
+pub(crate) fn curl() -> Result<()> {
+    if succeeds(Command::new("curl").arg("--version")) {
+        return Ok(());
+    }
+    apt_install(&["curl"])
+}
+
 /// The Python of the end-to-end tests, made once beside what cargo builds.
 pub(crate) fn python() -> Result<PathBuf> {
     let folder = target()?.join("e2e-python");

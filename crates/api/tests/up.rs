@@ -296,6 +296,19 @@ fn orphan(program: &Path, data: &Path) -> Child {
 }
 
 #[test]
+fn a_database_that_dies_stops_the_platform_with_the_reason() {
+    let place = place();
+    let data = place.path().join("data");
+    let mut up = Up::start(&data);
+    kill(postmaster(&data).unwrap(), Signal::SIGKILL).unwrap();
+    assert_eq!(up.child.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    let mut errors = up.child.stderr.take().unwrap();
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("PostgreSQL stopped by itself"), "{said}");
+}
+
+#[test]
 fn two_starts_on_one_folder_and_one_port_are_told_apart() {
     let place = place();
     let data = place.path().join("data");
@@ -344,6 +357,12 @@ fn a_second_replica_serves_beside_and_tells_when_its_databases_are_gone() {
         }
         false
     };
+    assert!(answers("/readyz", 200));
+    // Bringing databases to this version where they have it already changes nothing.
+    let migrated = portcullis(&["migrate", "--config", &up.text("config")])
+        .output()
+        .unwrap();
+    assert!(migrated.status.success());
     assert!(answers("/readyz", 200));
     assert!(up.end(Signal::SIGTERM).success());
     assert!(

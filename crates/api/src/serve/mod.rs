@@ -52,6 +52,9 @@ impl Replica {
     /// # Errors
     /// The keys cannot be used, or a setting does not fit a room.
     pub fn compose(config: Config, stores: Stores) -> Result<Self, ServeError> {
+        if !config.server.is_loopback() {
+            warn!("plain HTTP beyond this machine: tokens can be read on the way");
+        }
         let clock = SystemClock;
         let keys = LocalKeys::open_or_create(&config.keys.file, clock.now())?;
         let bounds = bounds(&config.server);
@@ -99,9 +102,6 @@ async fn finish_calls(gate: &Gate, patience: Duration) {
 /// It cannot start; see [`ServeError`].
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
     let listener = listen(config.server.listen)?;
-    if !config.server.is_loopback() {
-        warn!("plain HTTP beyond this machine: tokens can be read on the way");
-    }
     let stores = Stores::connect(&config).await?;
     let replica = Replica::compose(config, stores)?;
     replica.serve(listener, shutdown).await;

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::http::Bounds;
 use super::{edge, http};
+use crate::config::{self, Environment};
 
 struct Running {
     address: SocketAddr,
@@ -126,6 +127,43 @@ async fn a_panic_tells_its_trace_alone_and_the_server_lives_on() {
     assert!(answer.contains("\"trace_id\":\""), "{answer}");
     let answer = ask(running.address, "GET /ok", "").await;
     assert!(answer.ends_with("ok"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_served_and_a_foreign_origin_reach_no_guarded_route() {
+    let text = include_str!("../../tests/production.toml")
+        .replace("profile = \"production\"", "profile = \"local\"")
+        .replace(
+            "[control]",
+            "allowed_origins = [\"https://app.example.com\"]\n[control]",
+        );
+    let config = config::parse(&text, &Environment::default()).unwrap();
+    let inner = Router::new().route("/ok", get(|| async { "ok" }));
+    let router = edge::around(edge::guarded(inner, &config.server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = http::serve(listener, router, PATIENT, CancellationToken::new());
+    TaskTracker::new().spawn(serving);
+    for (headers, passes) in [
+        ("host: gate.example.com\r\n", true),
+        ("host: GATE.example.com\r\n", true),
+        (
+            "host: gate.example.com\r\norigin: https://app.example.com\r\n",
+            true,
+        ),
+        ("host: gate.example.com.evil.example\r\n", false),
+        ("host: 127.0.0.1\r\n", false),
+        (
+            "host: gate.example.com\r\norigin: https://evil.example\r\n",
+            false,
+        ),
+        ("host: gate.example.com\r\norigin: null\r\n", false),
+    ] {
+        let request = format!("GET /ok HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");
+        let answer = read(send(address, &request).await).await;
+        assert_eq!(answer.ends_with("ok"), passes, "{headers}: {answer}");
+        assert!(answer.contains("cache-control: no-store"), "{answer}");
+    }
 }
 
 #[tokio::test]
