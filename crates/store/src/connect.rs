@@ -147,6 +147,15 @@ pub(crate) fn unavailable(database: &'static str) -> impl FnOnce(sqlx::Error) ->
     }
 }
 
+/// Whether the connection was gone before the statement reached a server.
+pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        // The server said good-bye: administrator's command, crash of a neighbour.
+        Some(refusal) => matches!(refusal.code().as_deref(), Some("57P01" | "57P02")),
+        None => matches!(error, sqlx::Error::Io(_)),
+    }
+}
+
 /// Opens a pool for `expected` and refuses every other role.
 pub(crate) async fn open(
     database: &'static str,

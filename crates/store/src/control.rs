@@ -149,18 +149,28 @@ impl PlatformTx {
 }
 
 /// Begins, and names the tenant, in one round trip. The setting ends with the transaction.
+///
+/// A connection may have died in the pool, with the server that it was to; nothing has happened in it
+/// yet, so the next one is tried.
 pub(crate) async fn begin(
     pool: &PgPool,
     start: &'static str,
     tenant: Option<Id<Tenant>>,
 ) -> Result<Transaction<'static, Postgres>, StoreError> {
-    // Safe: a UUID is written with hexadecimal digits and hyphens alone, and `start` is a literal.
-    let statement = AssertSqlSafe(match tenant {
-        Some(tenant) => format!(
-            "{start}; select set_config('app.tenant_id', '{}', true)",
-            tenant.as_uuid()
-        ),
-        None => start.to_owned(),
-    });
-    pool.begin_with(statement).await.map_err(sort("begin"))
+    let mut tries = pool.options().get_max_connections();
+    loop {
+        // Safe: a UUID is written with hexadecimal digits and hyphens alone, and `start` is a literal.
+        let statement = AssertSqlSafe(match tenant {
+            Some(tenant) => format!(
+                "{start}; select set_config('app.tenant_id', '{}', true)",
+                tenant.as_uuid()
+            ),
+            None => start.to_owned(),
+        });
+        match pool.begin_with(statement).await {
+            Ok(tx) => return Ok(tx),
+            Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
+            Err(error) => return Err(sort("begin")(error)),
+        }
+    }
 }

@@ -7,7 +7,9 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 
+use crate::connect::{self, ConnectError};
 use crate::error::{StoreError, sort};
+use crate::roles;
 
 static CONTROL: Migrator = sqlx::migrate!("../../migrations/control");
 static REGION: Migrator = sqlx::migrate!("../../migrations/region");
@@ -23,6 +25,15 @@ pub enum MigrationError {
         /// What happened.
         #[source]
         source: StoreError,
+    },
+    /// The role is not the owner, or bypasses row-level security.
+    #[error("migrate {database}: migrations run as `portcullis_owner` alone")]
+    Role {
+        /// Which database.
+        database: &'static str,
+        /// What is wrong with the role.
+        #[source]
+        source: ConnectError,
     },
     /// A migration failed, was edited after it ran, or is newer than this binary.
     #[error("migrate {database}: this version's migrations do not fit the database; see the cause")]
@@ -82,14 +93,14 @@ pub async fn both(
     now: OffsetDateTime,
 ) -> Result<(), MigrationError> {
     let mut connection = connect("control and region", owner_url).await?;
-    // Each folder finds the other's migrations in the one history.
-    for folder in [&CONTROL, &REGION] {
-        let migrator = Migrator {
-            migrations: folder.migrations.clone(),
-            ignore_missing: true,
-            ..Migrator::DEFAULT
-        };
-        run("control and region", &migrator, &mut connection).await?;
+    // Each folder keeps its own history, so that both may use a version.
+    let mut region = Migrator {
+        migrations: REGION.migrations.clone(),
+        ..Migrator::DEFAULT
+    };
+    region.dangerous_set_table_name("_sqlx_region_migrations");
+    for migrator in [&CONTROL, &region] {
+        run("control and region", migrator, &mut connection).await?;
     }
     identify(&mut connection, pool, now).await?;
     close("control and region", connection).await
@@ -136,10 +147,15 @@ async fn connect(
     database: &'static str,
     owner_url: &SecretString,
 ) -> Result<PgConnection, MigrationError> {
-    PgConnection::connect(owner_url.expose_secret())
+    let mut connection = PgConnection::connect(owner_url.expose_secret())
         .await
         .map_err(sort("connect as the owner"))
-        .map_err(|source| MigrationError::Database { database, source })
+        .map_err(|source| MigrationError::Database { database, source })?;
+    // What a superuser made would be a superuser's: its functions would bypass every policy.
+    connect::check_role(database, roles::OWNER, &mut connection)
+        .await
+        .map_err(|source| MigrationError::Role { database, source })?;
+    Ok(connection)
 }
 
 async fn close(database: &'static str, connection: PgConnection) -> Result<(), MigrationError> {

@@ -17,16 +17,59 @@ pub(crate) enum Kind {
     Tenant,
     /// Without a tenant all rows exist, with one only its own.
     PlatformOrOwn,
+    /// Rows exist only without a tenant.
+    PlatformOnly,
+    /// Only the rows of the service token that the transaction names exist.
+    OwnToken,
     /// It holds nothing of any tenant.
-    Platform,
+    Open,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    /// The column that names the tenant.
+    /// The column that names whose a row is.
     pub(crate) key: String,
+}
+
+impl Table {
+    /// The setting that names whose rows exist.
+    pub(crate) const fn setting(&self) -> &'static str {
+        match self.kind {
+            Kind::OwnToken => "app.service_token_id",
+            Kind::Tenant | Kind::PlatformOrOwn | Kind::PlatformOnly | Kind::Open => "app.tenant_id",
+        }
+    }
+
+    /// The name of its one policy for the role that serves, and the text as it is written.
+    pub(crate) fn policy(&self) -> (&'static str, String) {
+        let setting = format!("nullif(current_setting('{}', true), '')", self.setting());
+        self.policy_over(&setting, "is null")
+    }
+
+    /// The same, as the catalog shows it.
+    fn stored_policy(&self) -> (&'static str, String) {
+        let setting = format!(
+            "NULLIF(current_setting('{}'::text, true), ''::text)",
+            self.setting()
+        );
+        self.policy_over(&setting, "IS NULL")
+    }
+
+    fn policy_over(&self, setting: &str, is_null: &str) -> (&'static str, String) {
+        let own = format!("({} = ({setting})::uuid)", self.key);
+        let unset = format!("({setting} {is_null})");
+        match self.kind {
+            Kind::Tenant | Kind::Open => ("tenant_isolation", own),
+            Kind::OwnToken => ("own_token", own),
+            Kind::PlatformOnly => ("platform_only", unset),
+            Kind::PlatformOrOwn if is_null == "IS NULL" => {
+                ("platform_or_own", format!("({unset} OR {own})"))
+            }
+            Kind::PlatformOrOwn => ("platform_or_own", format!("({unset} or {own})")),
+        }
+    }
 }
 
 /// Every table of the database but partitions and the history of migrations.
@@ -68,13 +111,16 @@ fn platform() -> BTreeMap<&'static str, (Kind, &'static str)> {
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .map(|line| {
             let mut words = line.split_whitespace();
-            let table = words.next().unwrap();
-            let kind = match words.next().unwrap() {
-                "own:" => panic!("{line}: name the column after own:"),
-                "nothing" => (Kind::Platform, ""),
-                own => (Kind::PlatformOrOwn, own.strip_prefix("own:").unwrap()),
+            let (table, rule) = (words.next().unwrap(), words.next().unwrap());
+            let (rule, key) = rule.split_once(':').unwrap_or((rule, ""));
+            let kind = match rule {
+                "platform_or_own" => Kind::PlatformOrOwn,
+                "platform_only" => Kind::PlatformOnly,
+                "own_token" => Kind::OwnToken,
+                "open" => Kind::Open,
+                _ => panic!("{line}: there is no such rule"),
             };
-            (table, kind)
+            (table, (kind, key))
         })
         .collect()
 }
@@ -84,11 +130,11 @@ pub(crate) async fn faults(database: &Database<'_>) -> Vec<String> {
     let mut connection = database.connect(SUPERUSER).await;
     let mut faults = Vec::new();
     for table in tables(database).await {
-        if table.kind != Kind::Platform {
+        if table.kind != Kind::Open {
             faults.extend(unguarded(&mut connection, &table.name).await);
             faults.extend(wrong_policies(&mut connection, &table).await);
         }
-        if table.kind == Kind::Tenant {
+        if matches!(table.kind, Kind::Tenant | Kind::OwnToken) {
             faults.extend(keys_without_tenant(&mut connection, &table).await);
         }
     }
@@ -111,12 +157,7 @@ async fn unguarded(connection: &mut PgConnection, table: &str) -> Option<String>
 
 /// The one permissive policy for the role that serves has to say exactly what is agreed.
 async fn wrong_policies(connection: &mut PgConnection, table: &Table) -> Vec<String> {
-    let setting = "NULLIF(current_setting('app.tenant_id'::text, true), ''::text)";
-    let own = format!("({} = ({setting})::uuid)", table.key);
-    let (name, text) = match table.kind {
-        Kind::PlatformOrOwn => ("platform_or_own", format!("(({setting} IS NULL) OR {own})")),
-        Kind::Tenant | Kind::Platform => ("tenant_isolation", own),
-    };
+    let (name, text) = table.stored_policy();
     let policies = sqlx::query(
         "select policyname::text, cmd, coalesce(qual, ''), coalesce(with_check, ''), roles::text[]
          from pg_policies

@@ -1,8 +1,11 @@
-//! A private PostgreSQL, started once a test process and gone with it, however that ends. Databases
-//! are clones of a migrated template.
+//! A private PostgreSQL. All test processes that run at once share one, whether a runner starts one
+//! process or one a test; it goes when the last of them does, however that ends. Databases are clones
+//! of a migrated template.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +22,40 @@ use crate::fixture::NOW;
 /// The superuser that the cluster is made with.
 pub(crate) const SUPERUSER: &str = "postgres";
 
+/// Starts a cluster in `$1` with the binaries of `$2`, the superuser `$3` and the options `$4`.
+const START: &str = r#"set -e
+    trap : INT TERM HUP
+    PATH="$2:$PATH"
+    initdb -D "$1/data" -A trust -U "$3" --no-sync -E UTF8 --locale=C >"$1/initdb.log" 2>&1
+    pg_ctl -w -D "$1/data" -l "$1/server.log" -o "$4" start >/dev/null
+    echo ready
+    exec >/dev/null
+"#;
+
+/// Stops it when this process lets go of the supervisor's standard input.
+const PRIVATE: &str = r#"
+    cat
+    pg_ctl -D "$1/data" -m immediate stop 2>/dev/null || true
+    rm -rf "$1"
+"#;
+
+/// Stops it when no process holds `life.lock` for some seconds, with `start.lock` held so that none
+/// can take it.
+const SHARED_BY_ALL: &str = r#"
+    idle=0
+    while sleep 1; do
+        exec 8<"$1/start.lock" && flock 8
+        exec 9<"$1/life.lock"
+        if flock -n 9; then idle=$((idle + 1)); else idle=0; fi
+        if [ "$idle" = 3 ]; then
+            pg_ctl -D "$1/data" -m immediate stop
+            rm -rf "$1"
+            exit
+        fi
+        exec 9<&- 8<&-
+    done
+"#;
+
 static SHARED: OnceCell<Cluster> = OnceCell::const_new();
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
@@ -26,60 +63,68 @@ pub(crate) struct Cluster {
     directory: PathBuf,
     binaries: PathBuf,
     user: Option<(u32, u32)>,
-    // The supervisor stops the server when this process lets go of its standard input.
-    _supervisor: Child,
+    // A shared one runs while anybody holds this lock.
+    _life: Option<File>,
+    // A private one runs until this process lets go of the supervisor's standard input.
+    supervisor: Option<Child>,
 }
 
 impl Cluster {
-    /// The cluster that the tests of this process share.
+    /// The cluster that all tests share.
     pub(crate) async fn shared() -> &'static Self {
-        SHARED.get_or_init(Self::start).await
+        SHARED.get_or_init(Self::join).await
     }
 
-    /// A cluster of its own, for a test that stops it.
+    /// Joins the cluster of this build, starting it where there is none.
+    async fn join() -> Self {
+        let user = unprivileged();
+        let build = std::fs::metadata(std::env::current_exe().unwrap()).unwrap();
+        let name = format!(
+            "portcullis-store-{}-{}-{}",
+            std::fs::metadata("/proc/self").unwrap().uid(),
+            build.ino(),
+            build.mtime_nsec()
+        );
+        let directory = std::env::temp_dir().join(name);
+        let start = lock_start(&directory, user);
+        let life = File::create(directory.join("life.lock")).unwrap();
+        life.lock_shared().unwrap();
+        let mut cluster = Self {
+            directory,
+            binaries: binaries(),
+            user,
+            _life: Some(life),
+            supervisor: None,
+        };
+        let ready = cluster.directory.join("ready");
+        if !ready.exists() || UnixStream::connect(cluster.socket()).is_err() {
+            // What a crash of the machine left behind.
+            let _ = std::fs::remove_dir_all(cluster.directory.join("data"));
+            let supervisor = supervise(&cluster.directory, user, SHARED_BY_ALL, Stdio::null());
+            cluster.supervisor = Some(supervisor);
+            cluster.prepare().await;
+            File::create(ready).unwrap();
+        }
+        drop(start);
+        cluster
+    }
+
+    /// A cluster of its own, for a test that stops it or changes its roles.
     pub(crate) async fn start() -> Self {
-        let binaries = binaries();
         let user = unprivileged();
         let directory = tempfile::Builder::new()
             .prefix("portcullis-store-")
             .tempdir()
             .unwrap()
             .keep();
-        if let Some((uid, gid)) = user {
-            chown(&directory, Some(uid), Some(gid)).unwrap();
-        }
-        let mut supervisor = command(Path::new("sh"), user)
-            .args([
-                "-c",
-                r#"set -e
-                   trap : INT TERM
-                   trap 'pg_ctl -D "$1/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$1"' EXIT
-                   PATH="$2:$PATH"
-                   initdb -D "$1/data" -A trust -U "$3" --no-sync -E UTF8 --locale=C >"$1/initdb.log" 2>&1
-                   pg_ctl -w -D "$1/data" -l "$1/server.log" -o "$4" start >/dev/null
-                   echo ready
-                   cat >/dev/null"#,
-                "supervisor",
-                directory.to_str().unwrap(),
-                binaries.to_str().unwrap(),
-                SUPERUSER,
-                &server_options(&directory),
-            ])
-            .current_dir(&directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(supervisor.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line.trim(), "ready", "no cluster: {}", log(&directory));
+        own(&directory, user);
+        let supervisor = supervise(&directory, user, PRIVATE, Stdio::piped());
         let cluster = Self {
             directory,
-            binaries,
+            binaries: binaries(),
             user,
-            _supervisor: supervisor,
+            _life: None,
+            supervisor: Some(supervisor),
         };
         cluster.prepare().await;
         cluster
@@ -135,7 +180,7 @@ impl Cluster {
 
     async fn clone_of(&self, template: &str) -> Database<'_> {
         let number = NAMES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test_{number}");
+        let name = unique(&format!("test_{number}"));
         self.administer(&format!(
             "create database {name} template {template} owner {}",
             roles::OWNER
@@ -226,10 +271,65 @@ pub(crate) async fn run(connection: &mut PgConnection, sql: &str) {
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
+/// A name that no other test process uses in the shared cluster.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}_{}", std::process::id())
+}
+
+/// Holds off everybody else who would start or stop the cluster in `directory`.
+fn lock_start(directory: &Path, user: Option<(u32, u32)>) -> File {
+    let path = directory.join("start.lock");
+    loop {
+        if std::fs::create_dir(directory).is_ok() {
+            own(directory, user);
+        }
+        let Ok(file) = File::create(&path) else {
+            continue;
+        };
+        file.lock().unwrap();
+        // The directory may have gone while this waited.
+        let held = file.metadata().unwrap().ino();
+        if std::fs::metadata(&path).is_ok_and(|there| there.ino() == held) {
+            return file;
+        }
+    }
+}
+
+fn own(directory: &Path, user: Option<(u32, u32)>) {
+    if let Some((uid, gid)) = user {
+        chown(directory, Some(uid), Some(gid)).unwrap();
+    }
+}
+
+/// Starts a server and whatever stops it, in a process group that the terminal's signals miss.
+fn supervise(directory: &Path, user: Option<(u32, u32)>, stop: &str, stdin: Stdio) -> Child {
+    let mut supervisor = command(Path::new("sh"), user)
+        .arg("-c")
+        .arg(format!("{START}{stop}"))
+        .arg("supervisor")
+        .arg(directory)
+        .arg(binaries())
+        .arg(SUPERUSER)
+        .arg(server_options(directory))
+        .current_dir(directory)
+        .process_group(0)
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(supervisor.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line.trim(), "ready", "no cluster: {}", log(directory));
+    supervisor
+}
+
 fn server_options(directory: &Path) -> String {
     // Tests of crashes stop the server, not the machine: what it handed to the kernel survives.
     format!(
-        "-c listen_addresses='' -k {} -c fsync=off -c max_connections=200",
+        "-c listen_addresses='' -k {} -c fsync=off -c max_connections=300 -c max_wal_size=256MB",
         directory.display()
     )
 }

@@ -9,8 +9,8 @@ use portcullis_store::records::RecordRow;
 use portcullis_store::writer::{NewCallInputs, NewRecord};
 use portcullis_store::{
     ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, WriterOptions, bindings,
-    clients, data_keys, epoch, grants, limits, orders, outbox, policies, principals, roles,
-    service_tokens, tenants, tools,
+    clients, data_keys, epoch, grants, limits, orders, outbox, policies, principals, replies,
+    roles, service_tokens, tenants, tools,
 };
 use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
@@ -176,6 +176,29 @@ async fn fill_tokens(tx: &mut ControlTx) {
         .unwrap();
     let token = service_token("auditor");
     service_tokens::create(tx, &token, NOW).await.unwrap();
+    let claim = replies::Claim {
+        token: token.id,
+        key: "a key",
+        fingerprint: [5; 32],
+    };
+    replies::claim((&mut *tx).into(), claim, NOW).await.unwrap();
+    replies::settle(tx.into(), token.id, claim.key, b"sealed")
+        .await
+        .unwrap();
+}
+
+/// Gives the platform a row in each of its own tables.
+pub(crate) async fn fill_platform(store: &ControlStore) {
+    let mut tx = store.platform().await.unwrap();
+    let change = outbox::NewOutboxEntry {
+        id: id(),
+        actor: "user:dana",
+        action: "service_token.create",
+        subject: "continuous integration",
+        detail: "{}",
+    };
+    outbox::insert_platform(&mut tx, change, NOW).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 pub(crate) fn token_use<'a>(jti: &'a str, binding: &'a [u8]) -> bindings::TokenUse<'a> {

@@ -25,6 +25,7 @@ impl<'c> Full<'c> {
         let store = fixture::control(&database).await;
         let a = fixture::full_tenant(&store, "acme").await;
         let b = fixture::full_tenant(&store, "globex").await;
+        fixture::fill_platform(&store).await;
         store.close().await;
         Self { database, a, b }
     }
@@ -50,18 +51,19 @@ impl<'c> Full<'c> {
         let tables = catalog::tables(&self.database).await;
         tables
             .into_iter()
-            .filter(|table| table.kind != Kind::Platform)
+            .filter(|table| table.kind != Kind::Open)
             .collect()
     }
 
     /// Every way in which `table` does not keep A and B apart.
     async fn leaks(&self, table: &Table) -> Vec<String> {
+        let mut all = self.database.connect(SUPERUSER).await;
         let mut check = Check {
             app: self.database.connect(roles::APP).await,
-            all: self.database.connect(SUPERUSER).await,
+            a: whose(&mut all, table, self.a).await,
+            b: whose(&mut all, table, self.b).await,
+            all,
             table,
-            a: self.a.as_uuid().to_string(),
-            b: self.b.as_uuid().to_string(),
             leaks: Vec::new(),
         };
         check.reads().await;
@@ -109,6 +111,28 @@ enum Did {
     Failed(String),
 }
 
+/// What names a tenant's rows in a table.
+async fn whose(all: &mut PgConnection, table: &Table, tenant: Id<Tenant>) -> String {
+    let tenant = tenant.as_uuid().to_string();
+    match table.kind {
+        Kind::Tenant | Kind::PlatformOrOwn | Kind::Open => tenant,
+        Kind::OwnToken => {
+            any_id(all, &format!("service_tokens where tenant_id = '{tenant}'")).await
+        }
+        // Both see nothing of it, so any row stands for the other's.
+        Kind::PlatformOnly => any_id(all, &table.name).await,
+    }
+}
+
+async fn any_id(all: &mut PgConnection, from: &str) -> String {
+    sqlx::query_scalar(AssertSqlSafe(format!(
+        "select id::text from {from} limit 1"
+    )))
+    .fetch_one(all)
+    .await
+    .unwrap()
+}
+
 impl Check<'_> {
     async fn reads(&mut self) {
         let Table { name, key, kind } = self.table.clone();
@@ -118,16 +142,18 @@ impl Check<'_> {
         if own == 0 || self.count_all(&format!("{key} = '{b}'")).await == 0 {
             self.leaks.push(format!("{name}: the fixture fills no row"));
         }
+        let (set, unset) = match kind {
+            Kind::Tenant | Kind::OwnToken => (own, 0),
+            Kind::PlatformOrOwn | Kind::Open => (own, total),
+            Kind::PlatformOnly => (0, total),
+        };
         let rows = |condition: &str| format!("select from {name} where {condition}");
-        self.expect(Some(&a), &rows("true"), &Did::Rows(own)).await;
+        self.expect(Some(&a), &rows("true"), &Did::Rows(set)).await;
         let foreign = rows(&format!("{key} = '{b}'"));
         self.expect(Some(&a), &foreign, &Did::Rows(0)).await;
-        let unset = match kind {
-            Kind::Tenant => Did::Rows(0),
-            Kind::PlatformOrOwn | Kind::Platform => Did::Rows(total),
-        };
-        self.expect(None, &rows("true"), &unset).await;
-        self.expect(Some(""), &rows("true"), &unset).await;
+        for none in [None, Some("")] {
+            self.expect(none, &rows("true"), &Did::Rows(unset)).await;
+        }
     }
 
     async fn inserts(&mut self) {
@@ -144,7 +170,7 @@ impl Check<'_> {
             row.replace('\'', "''")
         );
         self.expect(Some(&a), &insert, &Did::Refused).await;
-        if kind == Kind::Tenant {
+        if matches!(kind, Kind::Tenant | Kind::OwnToken) {
             self.expect(None, &insert, &Did::Refused).await;
         }
     }
@@ -157,8 +183,13 @@ impl Check<'_> {
         let remove = format!("delete from {name} where {key} = '{b}'");
         self.expect_none(Some(&a), &remove).await;
         let give = format!("update {name} set {key} = '{b}' where {key} = '{a}'");
-        self.expect(Some(&a), &give, &Did::Refused).await;
-        if kind == Kind::Tenant {
+        match kind {
+            Kind::PlatformOnly => self.expect_none(Some(&a), &give).await,
+            Kind::Tenant | Kind::OwnToken | Kind::PlatformOrOwn | Kind::Open => {
+                self.expect(Some(&a), &give, &Did::Refused).await;
+            }
+        }
+        if matches!(kind, Kind::Tenant | Kind::OwnToken) {
             let touch = format!("update {name} set {key} = {key}");
             self.expect_none(None, &touch).await;
             self.expect_none(None, &format!("delete from {name}")).await;
@@ -194,7 +225,8 @@ impl Check<'_> {
     async fn attempt(&mut self, tenant: Option<&str>, sql: &str) -> Did {
         run(&mut self.app, "begin").await;
         if let Some(tenant) = tenant {
-            sqlx::query("select set_config('app.tenant_id', $1, true)")
+            sqlx::query("select set_config($1, $2, true)")
+                .bind(self.table.setting())
                 .bind(tenant)
                 .execute(&mut self.app)
                 .await
@@ -291,13 +323,8 @@ async fn policies(connection: &mut PgConnection, table: &str) -> Vec<String> {
 }
 
 async fn restore(connection: &mut PgConnection, table: &Table) {
-    let Table { name, key, kind } = table;
-    let setting = "nullif(current_setting('app.tenant_id', true), '')";
-    let own = format!("{key} = {setting}::uuid");
-    let (policy, text) = match kind {
-        Kind::PlatformOrOwn => ("platform_or_own", format!("{setting} is null or {own}")),
-        Kind::Tenant | Kind::Platform => ("tenant_isolation", own),
-    };
+    let (policy, text) = table.policy();
+    let name = &table.name;
     let sql = format!(
         "create policy {policy} on {name} to portcullis_app using ({text}) with check ({text})"
     );

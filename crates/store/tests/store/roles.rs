@@ -1,19 +1,22 @@
 //! The four roles: what each may do, and that nobody serves as more.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use portcullis_domain::Pool;
 use portcullis_store::roles::{self, Passwords};
 use portcullis_store::sweeper::{ControlSweeper, RegionSweeper};
 use portcullis_store::{ConnectError, ControlStore, RegionStore, migrate};
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::cluster::{Cluster, Database, SUPERUSER, run};
+use crate::cluster::{Cluster, Database, SUPERUSER, run, unique};
 use crate::fixture::{self, NOW, options};
 
 const GRANTS: &str = include_str!("../ratchet/grants.txt");
+const MIGRATIONS: &str = include_str!("../ratchet/migrations.txt");
 
 /// Every right of every role but the owner's, one a line.
 async fn grants(title: &str, database: &Database<'_>) -> String {
@@ -77,14 +80,15 @@ async fn refused(connection: &mut PgConnection, sql: &str) {
 async fn a_role_that_is_not_held_by_row_level_security_cannot_serve() {
     let cluster = Cluster::shared().await;
     let database = cluster.control().await;
+    let (bypasser, climber) = (unique("bypasser"), unique("climber"));
     cluster
-        .administer(
-            "create role bypasser login bypassrls;
-             create role climber login;
-             grant bypasser to climber",
-        )
+        .administer(&format!(
+            "create role {bypasser} login bypassrls;
+             create role {climber} login;
+             grant {bypasser} to {climber}"
+        ))
         .await;
-    for role in [SUPERUSER, "bypasser", "climber"] {
+    for role in [SUPERUSER, &bypasser, &climber] {
         let error = ControlStore::connect(database.url(role), options(1))
             .await
             .unwrap_err();
@@ -309,23 +313,76 @@ async fn migrating_again_changes_nothing() {
         .unwrap();
     let control = cluster.control().await;
     migrate::control(&control.url(roles::OWNER)).await.unwrap();
-    assert_eq!(
-        control.count("select count(*) from _sqlx_migrations").await,
-        4
-    );
+    let times = "select count(*) - count(distinct version) from _sqlx_migrations";
+    assert_eq!(control.count(times).await, 0);
 }
 
 #[tokio::test]
 async fn one_scratch_database_takes_both_folders() {
     let cluster = Cluster::shared().await;
     let administrator = cluster.url(SUPERUSER, "postgres");
-    roles::create_database(&administrator, "scratch")
-        .await
-        .unwrap();
-    let owner = cluster.url(roles::OWNER, "scratch");
+    let name = unique("scratch");
+    roles::create_database(&administrator, &name).await.unwrap();
+    let owner = cluster.url(roles::OWNER, &name);
     for _ in 0..2 {
         migrate::both(&owner, Pool::EuWest, NOW).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn nobody_connects_to_a_database_but_the_roles_that_have_work_there() {
+    let cluster = Cluster::shared().await;
+    let database = cluster.control().await;
+    let may_connect = |role: &str, name: &str| {
+        format!("select has_database_privilege('{role}', '{name}', 'connect')::int::bigint")
+    };
+    for (role, control, region) in [
+        (roles::OWNER, 1, 1),
+        (roles::APP, 1, 1),
+        (roles::RECORDER, 0, 1),
+        (roles::SWEEPER, 1, 1),
+        ("pg_monitor", 0, 0),
+    ] {
+        // A clone has the template's tables but not its own rights.
+        let to_control = database.count(&may_connect(role, "control_template")).await;
+        let to_region = database.count(&may_connect(role, "region_template")).await;
+        assert_eq!((to_control, to_region), (control, region), "{role}");
+    }
+}
+
+#[tokio::test]
+async fn migrations_are_not_run_as_a_role_that_would_own_more_than_it_may() {
+    let database = Cluster::shared().await.control().await;
+    for role in [SUPERUSER, roles::APP] {
+        let url = database.url(role);
+        migrate::control(&url).await.unwrap_err();
+        migrate::region(&url, Pool::EuWest, NOW).await.unwrap_err();
+    }
+}
+
+#[test]
+fn a_landed_migration_is_never_edited() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    let mut found = String::new();
+    for folder in ["control", "region"] {
+        let mut paths: Vec<_> = std::fs::read_dir(root.join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        paths.sort();
+        for path in paths {
+            let digest = Sha256::digest(std::fs::read(&path).unwrap());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            for byte in digest {
+                write!(found, "{byte:02x}").unwrap();
+            }
+            writeln!(found, " {folder}/{name}").unwrap();
+        }
+    }
+    assert!(
+        found == MIGRATIONS,
+        "add a new migration's line to tests/ratchet/migrations.txt; change none:\n{found}"
+    );
 }
 
 #[tokio::test]
