@@ -218,6 +218,29 @@ pub async fn published(tx: &mut ControlTx) -> Result<Option<PolicyRow>, StoreErr
     .transpose()
 }
 
+/// As [`published`], and keeps every other publication waiting until the transaction ends: what it
+/// gives is still in force when the transaction publishes. One that was superseded while it waited
+/// counts as none.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn published_locked(tx: &mut ControlTx) -> Result<Option<PolicyRow>, StoreError> {
+    let operation = "lock the published policy";
+    let tenant = tx.tenant().as_uuid();
+    sqlx::query_as!(
+        Raw,
+        "select id, number, source, sha256, status, created_by, created_at, published_by,
+                published_at, superseded_at
+         from policy_versions where tenant_id = $1 and status = 'published' for update",
+        tenant
+    )
+    .fetch_optional(tx.connection())
+    .await
+    .map_err(sort(operation))?
+    .map(|raw| raw.read(operation))
+    .transpose()
+}
+
 /// A version by its number.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod limits;
 pub mod operator;
 pub mod output;
+pub mod policy;
 pub mod principal;
 pub mod records;
 pub mod service_token;
@@ -48,6 +49,9 @@ pub enum Command {
     /// Tools of a tenant's catalog
     #[command(subcommand)]
     Tool(tool::Command),
+    /// Policy versions of a tenant
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Signed records of calls and changes
     Records(records::Arguments),
     /// Credentials of this API
@@ -55,6 +59,8 @@ pub enum Command {
     ServiceToken(service_token::Command),
     /// Get an access token for a principal and print it
     Token(token::Arguments),
+    /// Print the API's description (OpenAPI 3.1)
+    Openapi,
 }
 
 /// Runs a command and tells its exit code. Results go to `out`, hints and errors to `hints`.
@@ -86,10 +92,18 @@ async fn dispatch(command: Command, session: Session<'_>) -> Result<(), CliError
         Command::Grant(command) => grant::run(command, session).await,
         Command::Limits(command) => limits::run(command, session).await,
         Command::Tool(command) => tool::run(command, session).await,
+        Command::Policy(command) => policy::run(command, session).await,
         Command::Records(arguments) => records::run(arguments, session).await,
         Command::ServiceToken(command) => service_token::run(command, session).await,
         Command::Token(arguments) => token::run(arguments, session).await,
+        Command::Openapi => openapi(session),
     }
+}
+
+/// The description of the API that this binary serves; no server is asked.
+fn openapi(mut session: Session<'_>) -> Result<(), CliError> {
+    let text = crate::v1::openapi_json().map_err(|error| CliError::Output(error.into()))?;
+    session.output.line(text.trim_end())
 }
 
 #[cfg(test)]

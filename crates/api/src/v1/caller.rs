@@ -101,6 +101,11 @@ async fn by_name(state: &State, name: &str) -> Result<Id<Tenant>, ApiError> {
     if let Ok(id) = name.parse() {
         return Ok(id);
     }
+    // What is no slug names no tenant; the database is not asked.
+    let named = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.len() > 63 || !name.bytes().all(named) {
+        return Err(ApiError::NotFound);
+    }
     let mut tx = state.control().platform().await?;
     let found = tenants::by_slug(&mut tx, name).await?;
     found.map(|row| row.id).ok_or(ApiError::NotFound)

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use portcullis_domain::TraceId;
-use portcullis_wire::api::{PolicyDiagnostic, Role};
+use portcullis_wire::api::{PolicyDiagnostic, PolicySeverity, Role};
 use portcullis_wire::{Problem, Slug};
 use serde_json::{Map, Value};
 
@@ -266,7 +266,10 @@ fn with_diagnostics(mut problem: Problem, diagnostics: &[PolicyDiagnostic]) -> P
             })
         })
         .collect::<Vec<_>>();
-    if let Some(first) = diagnostics.first() {
+    // A warning before the first error is not what refuses the policy.
+    let is_error = |found: &&PolicyDiagnostic| found.severity == PolicySeverity::Error;
+    let first = diagnostics.iter().find(is_error).or(diagnostics.first());
+    if let Some(first) = first {
         problem.detail = format!(
             "{}: line {}, column {}: {}",
             problem.detail, first.line, first.column, first.message

@@ -56,6 +56,9 @@ impl<S: Send + Sync> FromRequest<S> for YamlBody {
         let bytes = bytes(request, state).await?;
         let digest = Sha256::digest(&bytes).into();
         match String::from_utf8(bytes.to_vec()) {
+            Ok(text) if text.contains('\0') => Err(ApiError::Malformed(
+                "the body holds a NUL character, which YAML does not allow".to_owned(),
+            )),
             Ok(text) => Ok(Self { text, digest }),
             Err(error) => Err(ApiError::Malformed(format!(
                 "the body is no UTF-8 text from byte {}",
@@ -110,7 +113,8 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
             let rule = error.to_string();
             // The place in the text helps nobody who sees the field's name.
             let rule = rule.split(" at line ").next().unwrap_or_default();
-            let field = if path == "." { "(body)" } else { path };
+            let field = field(path, rule, "(body)");
+
             ApiError::invalid(
                 field,
                 rule,
@@ -120,6 +124,20 @@ fn refusal(path: &str, error: &serde_json::Error) -> ApiError {
         Category::Syntax | Category::Eof | Category::Io => {
             ApiError::Malformed(format!("the body is no JSON: {error}"))
         }
+    }
+}
+
+/// The path of the field that a message is about. A missing field and one that comes twice are named
+/// in the message only; the path is that of what they belong to.
+fn field(path: &str, rule: &str, whole: &str) -> String {
+    let named = ["missing field `", "duplicate field `"]
+        .into_iter()
+        .find_map(|front| rule.strip_prefix(front)?.strip_suffix('`'));
+    match (path, named) {
+        (".", None) => whole.to_owned(),
+        (".", Some(name)) => name.to_owned(),
+        (path, None) => path.to_owned(),
+        (path, Some(name)) => format!("{path}.{name}"),
     }
 }
 
@@ -140,15 +158,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
         match serde_path_to_error::deserialize(reader) {
             Ok(value) => Ok(Self(value)),
             Err(error) => {
-                let path = error.path().to_string();
-                let field = if path == "." {
-                    "(query)"
-                } else {
-                    path.as_str()
-                };
+                let rule = error.inner().to_string();
                 Err(ApiError::invalid(
-                    field,
-                    error.inner(),
+                    field(&error.path().to_string(), &rule, "(query)"),
+                    rule,
                     "See the parameters in /api/v1/openapi.json",
                 ))
             }

@@ -30,7 +30,8 @@ mod tools;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::get;
+use axum::middleware::from_fn;
+use axum::routing::{any, get};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -53,9 +54,13 @@ pub fn router(state: State) -> Router {
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
-        .layer(axum::middleware::from_fn(frame::frame))
+        .layer(from_fn(frame::frame))
         .with_state(state);
-    Router::new().nest(PATH, api)
+    // A nested router does not see its own path with a slash at the end.
+    let bare = any(|| async { ApiError::NotFound }).layer(from_fn(frame::frame));
+    Router::new()
+        .nest(PATH, api)
+        .route(&format!("{PATH}/"), bare)
 }
 
 /// Every route that the API's description names.

@@ -253,10 +253,11 @@ pub(super) async fn publish(
         Attempt::Answered(response) => return Ok(response),
         Attempt::Open(open) => open,
     };
+    // The lock comes first: what is read after it cannot change until the commit.
+    let in_force = policies::published_locked(&mut tx).await?;
     let row = policies::get(&mut tx, number)
         .await?
         .ok_or(ApiError::NotFound)?;
-    let in_force = policies::published(&mut tx).await?;
     expected.check(&etag(&row, in_force.as_ref()))?;
     let warnings = compile(&mut tx, &row.source).await?;
     if !warnings.is_empty() && !body.value.accept_warnings {

@@ -51,6 +51,11 @@ fn version(row: ToolVersionRow) -> Result<ToolVersion, ApiError> {
 }
 
 async fn named(tx: &mut ControlTx, name: &str) -> Result<ToolRow, ApiError> {
+    // What is no name of a tool names none; the database is not asked.
+    let named = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    if name.len() > 128 || !name.bytes().all(named) {
+        return Err(ApiError::NotFound);
+    }
     tools::by_name(tx, name).await?.ok_or(ApiError::NotFound)
 }
 

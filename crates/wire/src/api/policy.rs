@@ -18,6 +18,17 @@ pub enum PolicyStatus {
     Superseded,
 }
 
+impl PolicyStatus {
+    /// The name used in SQL, JSON and the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Published => "published",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// One version of a tenant's policy. Its text never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyVersion {
@@ -69,6 +80,16 @@ pub enum PolicySeverity {
     Error,
     /// The policy holds; whoever publishes it has to accept this.
     Warning,
+}
+
+impl PolicySeverity {
+    /// The word before the message.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// What publishes a version.
