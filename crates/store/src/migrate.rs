@@ -83,29 +83,6 @@ pub async fn region(
     close("region", connection).await
 }
 
-/// Applies both folders to one scratch database, which the macros of this crate are checked against.
-///
-/// # Errors
-/// As [`control`] and [`region`].
-pub async fn both(
-    owner_url: &SecretString,
-    pool: Pool,
-    now: OffsetDateTime,
-) -> Result<(), MigrationError> {
-    let mut connection = connect("control and region", owner_url).await?;
-    // Each folder keeps its own history, so that both may use a version.
-    let mut region = Migrator {
-        migrations: REGION.migrations.clone(),
-        ..Migrator::DEFAULT
-    };
-    region.dangerous_set_table_name("_sqlx_region_migrations");
-    for migrator in [&CONTROL, &region] {
-        run("control and region", migrator, &mut connection).await?;
-    }
-    identify(&mut connection, pool, now).await?;
-    close("control and region", connection).await
-}
-
 async fn identify(
     connection: &mut PgConnection,
     pool: Pool,

@@ -629,6 +629,24 @@ async fn a_pool_that_is_used_up_answers_unavailable_in_time() {
 }
 
 #[tokio::test]
+async fn connections_that_died_in_the_pool_are_replaced_unseen() {
+    let database = Cluster::shared().await.control().await;
+    let Two { store, acme, .. } = two(&database).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(store.begin(acme).await.unwrap());
+    }
+    drop(held);
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+               where usename = 'portcullis_app' and datname = current_database()";
+    assert_eq!(database.count(end).await, 4);
+    for _ in 0..4 {
+        let mut tx = store.begin(acme).await.unwrap();
+        assert_eq!(tenants::get(&mut tx).await.unwrap().id, acme);
+    }
+}
+
+#[tokio::test]
 async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     let database = Cluster::shared().await.control().await;
     let mut options = fixture::options(2);

@@ -318,18 +318,6 @@ async fn migrating_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn one_scratch_database_takes_both_folders() {
-    let cluster = Cluster::shared().await;
-    let administrator = cluster.url(SUPERUSER, "postgres");
-    let name = unique("scratch");
-    roles::create_database(&administrator, &name).await.unwrap();
-    let owner = cluster.url(roles::OWNER, &name);
-    for _ in 0..2 {
-        migrate::both(&owner, Pool::EuWest, NOW).await.unwrap();
-    }
-}
-
-#[tokio::test]
 async fn nobody_connects_to_a_database_but_the_roles_that_have_work_there() {
     let cluster = Cluster::shared().await;
     let database = cluster.control().await;
