@@ -55,6 +55,7 @@ impl Sweeper {
         // Each statement removes a bounded number, so none holds its locks for long.
         while sweeper.remove_expired_bindings(ROWS).await? >= u64::from(ROWS) {}
         while sweeper.remove_old_changes(ROWS).await? >= u64::from(ROWS) {}
+        while sweeper.remove_old_replies(ROWS).await? >= u64::from(ROWS) {}
         Ok(())
     }
 }

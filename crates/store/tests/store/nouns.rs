@@ -4,10 +4,11 @@
 use portcullis_domain::id::Tenant;
 use portcullis_domain::{Id, Jurisdiction, Limits, MicroUsd, Pool, PrincipalName, ReplayMode};
 use portcullis_store::principals::PrincipalStatus;
+use portcullis_store::sweeper::ControlSweeper;
 use portcullis_store::tools::Registered;
 use portcullis_store::{
     ControlStore, Page, StoreError, clients, data_keys, grants, limits, outbox, policies,
-    principals, service_tokens, tenants, tools,
+    principals, replies, roles, service_tokens, tenants, tools,
 };
 use time::Duration;
 
@@ -554,6 +555,40 @@ async fn service_tokens_are_of_a_tenant_or_of_the_platform() {
 }
 
 #[tokio::test]
+async fn an_idempotency_key_is_its_tokens_alone_and_is_swept_after_a_day() {
+    let database = Cluster::shared().await.control().await;
+    let Two { store, acme, .. } = two(&database).await;
+    let mut tx = store.begin(acme).await.unwrap();
+    let tokens = [service_token("owner"), service_token("viewer")];
+    for token in &tokens {
+        service_tokens::create(&mut tx, token, NOW).await.unwrap();
+        let claim = replies::Claim {
+            token: token.id,
+            key: "the same key",
+            fingerprint: [1; 32],
+        };
+        let claimed = replies::claim((&mut tx).into(), claim, NOW).await.unwrap();
+        assert_eq!(claimed, replies::Claimed::Fresh);
+        replies::settle((&mut tx).into(), token.id, claim.key, b"sealed")
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let old = tokens[0].id.as_uuid();
+    database
+        .administer(&format!(
+            "update replies set created_at = now() - case token_id when '{old}'
+               then interval '25 hours' else interval '23 hours' end"
+        ))
+        .await;
+    let sweeper = ControlSweeper::connect(database.url(roles::SWEEPER))
+        .await
+        .unwrap();
+    assert_eq!(sweeper.remove_old_replies(10).await.unwrap(), 1);
+    assert_eq!(database.count("select count(*) from replies").await, 1);
+}
+
+#[tokio::test]
 async fn a_tenant_cannot_be_given_the_platforms_role_nor_the_platform_a_tenants() {
     let database = Cluster::shared().await.control().await;
     let Two { store, acme, .. } = two(&database).await;
@@ -619,7 +654,7 @@ async fn a_pool_that_is_used_up_answers_unavailable_in_time() {
     let database = Cluster::shared().await.control().await;
     let mut options = fixture::options(1);
     options.acquire_timeout = std::time::Duration::from_millis(100);
-    let url = database.url(portcullis_store::roles::APP);
+    let url = database.url(roles::APP);
     let store = ControlStore::connect(url, options).await.unwrap();
     let held = store.platform().await.unwrap();
     let error = store.platform().await.unwrap_err();
@@ -651,7 +686,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     let database = Cluster::shared().await.control().await;
     let mut options = fixture::options(2);
     options.statement_timeout = std::time::Duration::from_millis(100);
-    let url = database.url(portcullis_store::roles::APP);
+    let url = database.url(roles::APP);
     let store = ControlStore::connect(url, options).await.unwrap();
     let acme = fixture::tenant(&store, "acme").await;
     let mut holder = store.begin(acme).await.unwrap();
