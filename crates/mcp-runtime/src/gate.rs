@@ -8,6 +8,7 @@ use portcullis_domain::id::{Id, Replica};
 use portcullis_domain::{Clock, Pool};
 use portcullis_keys::LocalKeys;
 use portcullis_store::{ControlStore, RecordWriter, RegionStore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connectors::Connectors;
@@ -71,4 +72,7 @@ pub struct Gate {
     pub connectors: Connectors,
     /// The tasks that shutdown waits for.
     pub tasks: TaskTracker,
+    /// Cancelled when the replica stops and has waited long enough: calls under way are then
+    /// cancelled, and recorded as such.
+    pub stopping: CancellationToken,
 }

@@ -40,23 +40,20 @@ pub struct Reason {
     pub home: Pool,
     /// The problem's slug.
     pub slug: &'static str,
-    /// Whether room 2 refused, not room 1.
+    /// Whether room 2 refused, or the reading of the request after it; else room 1.
     pub admission: bool,
 }
 
 impl RefusalCounts {
     /// Counts one refusal.
-    pub fn count(&self, tenant: Id<Tenant>, home: Pool, slug: Slug) {
-        let admission = slug.status() != 401;
-        self.add(
-            Reason {
-                tenant,
-                home,
-                slug: slug.as_str(),
-                admission,
-            },
-            1,
-        );
+    pub fn count(&self, (tenant, home): (Id<Tenant>, Pool), room: Room, slug: Slug) {
+        let reason = Reason {
+            tenant,
+            home,
+            slug: slug.as_str(),
+            admission: room == Room::Admit,
+        };
+        self.add(reason, 1);
     }
 
     fn take(&self) -> BTreeMap<Reason, u64> {
@@ -163,9 +160,13 @@ mod tests {
         let counts = RefusalCounts::default();
         let tenant = Id::from_row(uuid::Uuid::nil());
         for _ in 0..10_000 {
-            counts.count(tenant, Pool::EuWest, Slug::RateLimited);
+            counts.count((tenant, Pool::EuWest), Room::Admit, Slug::RateLimited);
         }
-        counts.count(tenant, Pool::EuWest, Slug::TokenExpired);
+        counts.count(
+            (tenant, Pool::EuWest),
+            Room::Authenticate,
+            Slug::TokenExpired,
+        );
         let taken = counts.take();
         assert_eq!(taken.values().copied().collect::<Vec<_>>(), [10_000, 1]);
         assert!(counts.take().is_empty());

@@ -142,6 +142,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database may be well and every connection to it is taken.
+    pub fn is_overload(&self) -> bool {
+        matches!(self, Self::Unavailable { source, .. }
+            if matches!(**source, Fault::Driver(sqlx::Error::PoolTimedOut)))
+    }
+
     /// Whether the same call may succeed later without any change.
     pub const fn is_unavailable(&self) -> bool {
         match self {

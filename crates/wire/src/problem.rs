@@ -51,6 +51,7 @@ slugs! {
     ConcurrencyLimited = "concurrency-limited", 429, "Too many calls at once";
     PlanTooDeep = "plan-too-deep", 403, "The plan is nested too deeply";
     TooManyRetries = "too-many-retries", 403, "The step was repeated too often";
+    PrincipalSuspended = "principal-suspended", 403, "The principal is suspended";
     NoPoolForRegion = "no-pool-for-region", 403, "No pool serves the region";
     ToolFailed = "tool-failed", 502, "The tool failed";
     DeadlineExceeded = "deadline-exceeded", 504, "The call took too long";

@@ -19,6 +19,7 @@ use portcullis_mcp_runtime::token::{
 };
 use portcullis_store::RecordWriter;
 use portcullis_store::writer::WriterOptions;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::ServeError;
@@ -88,6 +89,7 @@ impl Parts {
             refusals: RefusalCounts::default(),
             connectors: Connectors::native(),
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
         })
     }
 

@@ -34,6 +34,8 @@ use compose::Parts;
 use http::Bounds;
 use jobs::Sweeper;
 
+/// How long the records of cancelled calls may take at the end.
+const RECORDS: Duration = Duration::from_secs(5);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
@@ -91,7 +93,12 @@ impl Replica {
 
 async fn finish_calls(gate: &Gate, patience: Duration) {
     gate.tasks.close();
-    if timeout(patience, gate.tasks.wait()).await.is_err() {
+    if timeout(patience, gate.tasks.wait()).await.is_ok() {
+        return;
+    }
+    // Tools are cancelled; what is left to do is to write the records that say so.
+    gate.stopping.cancel();
+    if timeout(RECORDS, gate.tasks.wait()).await.is_err() {
         warn!("calls under way were cut off; their records are missing");
     }
 }

@@ -81,7 +81,7 @@ impl Cluster {
             .unwrap();
     }
 
-    fn url(&self, role: &str, database: &str) -> SecretString {
+    pub(crate) fn url(&self, role: &str, database: &str) -> SecretString {
         let socket = self.directory.display();
         SecretString::from(format!(
             "postgres://{role}@localhost/{database}?host={socket}"

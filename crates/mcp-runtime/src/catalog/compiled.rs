@@ -129,12 +129,29 @@ impl CompiledTool {
         if self.input.is_valid(arguments) {
             return Ok(());
         }
-        let mut violations: Vec<_> = self.input.iter_errors(arguments).map(violation).collect();
-        violations.sort_by_key(|violation| violation.keyword != "additionalProperties");
-        match violations.into_iter().next() {
-            Some(first) => Err(first),
-            None => Ok(()),
+        // One by one and never all of them: a caller's megabyte can hold half a million mistakes.
+        if let Some(unknown) = self.unknown_field(arguments) {
+            return Err(unknown);
         }
+        self.input.validate(arguments).map_err(violation)
+    }
+
+    fn unknown_field(&self, arguments: &Value) -> Option<Violation> {
+        let declared = self
+            .definition
+            .input_schema
+            .get("properties")?
+            .as_object()?;
+        let name = arguments
+            .as_object()?
+            .keys()
+            .find(|name| !declared.contains_key(*name))?;
+        let field: String = name.chars().take(64).collect();
+        Some(Violation {
+            rule: format!("unknown field `{field}`; leave it out"),
+            field,
+            keyword: "additionalProperties".to_owned(),
+        })
     }
 
     /// Checks a redacted result against the output schema.

@@ -18,7 +18,7 @@ pub enum SchemaFault {
         pointer: String,
     },
     /// A reference that leaves the document.
-    #[error("{pointer}: `$ref` may only point into the schema itself, with `#…`")]
+    #[error("{pointer}: `$ref` may only be `#` or `#/$defs/…`")]
     RemoteReference {
         /// JSON pointer of the schema that refers.
         pointer: String,
@@ -27,6 +27,20 @@ pub enum SchemaFault {
     #[error("{pointer}: schemas may be nested at most {MAX_DEPTH} deep")]
     TooDeep {
         /// JSON pointer of the schema that is too deep.
+        pointer: String,
+    },
+    /// A keyword that is not read here, and so not checked.
+    #[error("{pointer}: the keyword `{keyword}` is not supported")]
+    Keyword {
+        /// JSON pointer of the schema.
+        pointer: String,
+        /// The keyword.
+        keyword: String,
+    },
+    /// An array that does not say what its items are.
+    #[error("{pointer}: an array schema must say what its `items` are")]
+    Items {
+        /// JSON pointer of the array schema.
         pointer: String,
     },
     /// A schema that accepts anything.
@@ -45,49 +59,90 @@ pub(super) fn check(schema: &Map<String, Value>) -> Result<(), SchemaFault> {
     check_map(schema, "", 0)
 }
 
+/// Keywords that say something about a value or about the schema itself.
+const PLAIN: [&str; 29] = [
+    "$schema",
+    "$id",
+    "$ref",
+    "$comment",
+    "type",
+    "enum",
+    "const",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "format",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "required",
+    "additionalProperties",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "minProperties",
+    "maxProperties",
+    "deprecated",
+    "x-data-class",
+];
+/// Keywords that hold schemas by name.
+const NAMED: [&str; 2] = ["properties", "$defs"];
+/// Keywords that hold a list of schemas.
+const LISTED: [&str; 4] = ["prefixItems", "anyOf", "oneOf", "allOf"];
+
 fn check_map(schema: &Map<String, Value>, at: &str, depth: usize) -> Result<(), SchemaFault> {
+    let pointer = || at.to_owned();
     if depth > MAX_DEPTH {
-        return Err(SchemaFault::TooDeep {
-            pointer: at.to_owned(),
+        return Err(SchemaFault::TooDeep { pointer: pointer() });
+    }
+    let read = |keyword: &&String| {
+        let keyword = keyword.as_str();
+        PLAIN.contains(&keyword)
+            || NAMED.contains(&keyword)
+            || LISTED.contains(&keyword)
+            || keyword == "items"
+    };
+    if let Some(keyword) = schema.keys().find(|keyword| !read(keyword)) {
+        let keyword = keyword.clone();
+        return Err(SchemaFault::Keyword {
+            pointer: pointer(),
+            keyword,
         });
     }
-    for keyword in ["$ref", "$dynamicRef"] {
-        let target = schema.get(keyword).and_then(Value::as_str);
-        if target.is_some_and(|target| !target.starts_with('#')) {
-            return Err(SchemaFault::RemoteReference {
-                pointer: at.to_owned(),
-            });
-        }
+    let target = schema.get("$ref").and_then(Value::as_str);
+    if target.is_some_and(|target| target != "#" && !target.starts_with("#/$defs/")) {
+        return Err(SchemaFault::RemoteReference { pointer: pointer() });
     }
-    if may_be_object(schema) && !is_closed(schema) {
-        return Err(SchemaFault::Open {
-            pointer: at.to_owned(),
-        });
+    if may_be(schema, "object", "properties") && !is_closed(schema) {
+        return Err(SchemaFault::Open { pointer: pointer() });
+    }
+    if may_be(schema, "array", "prefixItems") && !schema.contains_key("items") {
+        return Err(SchemaFault::Items { pointer: pointer() });
     }
     if accepts_anything(schema) {
-        return Err(SchemaFault::Anything {
-            pointer: at.to_owned(),
-        });
+        return Err(SchemaFault::Anything { pointer: pointer() });
     }
-    for keyword in [
-        "properties",
-        "$defs",
-        "definitions",
-        "patternProperties",
-        "dependentSchemas",
-    ] {
+    check_members(schema, at, depth)
+}
+
+fn check_members(schema: &Map<String, Value>, at: &str, depth: usize) -> Result<(), SchemaFault> {
+    for keyword in NAMED {
         if let Some(Value::Object(members)) = schema.get(keyword) {
             for (name, member) in members {
                 check_value(member, &format!("{at}/{keyword}/{}", escape(name)), depth)?;
             }
         }
     }
-    for keyword in ["items", "contains", "unevaluatedItems", "then", "else"] {
-        if let Some(member) = schema.get(keyword) {
-            check_value(member, &format!("{at}/{keyword}"), depth)?;
-        }
+    if let Some(member) = schema.get("items") {
+        check_value(member, &format!("{at}/items"), depth)?;
     }
-    for keyword in ["prefixItems", "anyOf", "oneOf", "allOf"] {
+    for keyword in LISTED {
         if let Some(Value::Array(members)) = schema.get(keyword) {
             for (index, member) in members.iter().enumerate() {
                 check_value(member, &format!("{at}/{keyword}/{index}"), depth)?;
@@ -109,30 +164,20 @@ fn check_value(schema: &Value, at: &str, depth: usize) -> Result<(), SchemaFault
     }
 }
 
-fn may_be_object(schema: &Map<String, Value>) -> bool {
+fn may_be(schema: &Map<String, Value>, kind: &str, telltale: &str) -> bool {
     match schema.get("type") {
-        Some(Value::String(name)) => name == "object",
-        Some(Value::Array(names)) => names.iter().any(|name| name == "object"),
-        _ => schema.contains_key("properties"),
+        Some(Value::String(name)) => name == kind,
+        Some(Value::Array(names)) => names.iter().any(|name| name == kind),
+        _ => schema.contains_key(telltale),
     }
 }
 
 fn is_closed(schema: &Map<String, Value>) -> bool {
-    let closed = |keyword| schema.get(keyword) == Some(&Value::Bool(false));
-    closed("additionalProperties") || closed("unevaluatedProperties")
+    schema.get("additionalProperties") == Some(&Value::Bool(false))
 }
 
 fn accepts_anything(schema: &Map<String, Value>) -> bool {
-    const RESTRICTING: [&str; 8] = [
-        "type",
-        "enum",
-        "const",
-        "$ref",
-        "$dynamicRef",
-        "anyOf",
-        "oneOf",
-        "allOf",
-    ];
+    const RESTRICTING: [&str; 7] = ["type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf"];
     !RESTRICTING
         .iter()
         .any(|keyword| schema.contains_key(*keyword))
@@ -179,6 +224,37 @@ mod tests {
             "properties": {"a": {"type": "array", "items": {"type": "object", "properties": {}}}}
         });
         assert!(fault(&schema).starts_with("/properties/a/items: an object schema must"));
+    }
+
+    #[test]
+    fn what_would_let_undeclared_members_in_is_refused() {
+        for (member, words) in [
+            (json!({"type": "array"}), "must say what its `items` are"),
+            (
+                json!({"type": "object", "unevaluatedProperties": false}),
+                "unevaluatedProperties",
+            ),
+            (
+                json!({"type": "object", "additionalProperties": false,
+                       "patternProperties": {".*": {"type": "string"}}}),
+                "patternProperties",
+            ),
+            (
+                json!({"type": "object", "additionalProperties": {"type": "string"}}),
+                "must say",
+            ),
+            (json!({"$ref": "#/x-open"}), "`$ref`"),
+            (json!({"type": "string", "if": {"const": "a"}}), "`if`"),
+        ] {
+            let schema = json!({
+                "type": "object", "additionalProperties": false, "properties": {"a": member}
+            });
+            assert!(
+                fault(&schema).contains(words),
+                "{member}: {}",
+                fault(&schema)
+            );
+        }
     }
 
     #[test]

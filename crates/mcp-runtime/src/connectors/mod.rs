@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use portcullis_domain::Jurisdiction;
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_redaction::FieldRule;
 use portcullis_store::{RegionStore, StoreError};
@@ -60,8 +61,9 @@ pub enum ToolError {
 
 impl ToolError {
     /// The problem's type.
-    pub const fn slug(&self) -> Slug {
+    pub fn slug(&self) -> Slug {
         match self {
+            Self::Store(error) if error.is_overload() => Slug::Overloaded,
             Self::Store(_)
             | Self::Panicked
             | Self::MalformedResult(_)
@@ -73,8 +75,11 @@ impl ToolError {
     }
 
     /// What the caller may know.
-    pub const fn words(&self) -> &'static str {
+    pub fn words(&self) -> &'static str {
         match self {
+            Self::Store(error) if error.is_overload() => {
+                "too many calls are under way; repeat the call in a second"
+            }
             Self::Store(_)
             | Self::Panicked
             | Self::MalformedResult(_)
@@ -104,6 +109,9 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// What the arguments ask to be redacted, besides what policy asks for.
     fn obligations(&self, tool: &str, arguments: &Value) -> Vec<FieldRule>;
+
+    /// The region whose data the arguments name, if the tool has such an argument.
+    fn region(&self, tool: &str, arguments: &Value) -> Option<Jurisdiction>;
 
     /// Runs a permitted call.
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a>;
@@ -145,6 +153,11 @@ impl Connectors {
         self.by_tool
             .get(tool)
             .map_or_else(Vec::new, |connector| connector.obligations(tool, arguments))
+    }
+
+    /// The region whose data the arguments name, if the tool has such an argument.
+    pub fn region(&self, tool: &str, arguments: &Value) -> Option<Jurisdiction> {
+        self.by_tool.get(tool)?.region(tool, arguments)
     }
 
     /// Runs a permitted call.

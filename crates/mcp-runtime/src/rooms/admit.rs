@@ -16,11 +16,12 @@ use std::num::NonZeroU32;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::authenticate::Authenticated;
+use super::authenticate::{self, Authenticated};
 use super::refusal::DoorRefusal;
 pub use super::refusal::RateFields;
 use crate::gate::Gate;
 use crate::snapshot::TenantSnapshot;
+use crate::token::VerifiedToken;
 
 type Limiter = RateLimiter<
     governor::state::NotKeyed,
@@ -37,6 +38,7 @@ pub struct Admitted {
     pub(in crate::rooms) deadline: Instant,
     pub(in crate::rooms) plan: Option<Plan>,
     pub(in crate::rooms) slots: Slots,
+    token: Arc<VerifiedToken>,
     rate: RateFields,
 }
 
@@ -61,6 +63,20 @@ impl Admitted {
         &self.rate
     }
 
+    /// Looks again at the caller and its tenant, once the body has arrived: a body that is held back
+    /// must not carry a call over a suspension, a revocation or a new policy.
+    ///
+    /// # Errors
+    /// Refuses a caller that may no longer call.
+    pub async fn refreshed(mut self, gate: &Gate) -> Result<Self, DoorRefusal> {
+        let (caller, snapshot) =
+            authenticate::again(gate, &self.caller.tenant_slug, &self.token).await?;
+        check_active(&caller, &snapshot)?;
+        self.caller = caller;
+        self.snapshot = snapshot;
+        Ok(self)
+    }
+
     /// Checks the plan that the request names against the caller's stop rules.
     ///
     /// # Errors
@@ -79,7 +95,7 @@ impl Admitted {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The plan's id, chosen by the caller; 1 to 128 characters of `A-Za-z0-9._:-`.
+    /// The plan's id, chosen by the caller; 1 to 64 characters of `A-Za-z0-9-`.
     pub id: String,
     /// How deeply plans are nested; the outermost is 0.
     pub depth: u32,
@@ -90,12 +106,12 @@ pub struct Plan {
 
 impl Plan {
     fn check(&self, rules: StopRules) -> Result<(), DoorRefusal> {
-        // It stands in records as it is, so it must not be able to hold a person's data.
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
-        if self.id.is_empty() || self.id.len() > 128 || !self.id.bytes().all(allowed) {
+        // It stands in records as it is, so its form leaves little room for a person's data.
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(allowed) {
             return Err(DoorRefusal::new(
                 Slug::MalformedRequest,
-                "`dev.portcullis/plan`.id must have 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+                "`dev.portcullis/plan`.id must have 1 to 64 characters of A-Z a-z 0-9 -",
             ));
         }
         let refuse = |slug, what: &str, given: u32, most: u32| {
@@ -242,7 +258,12 @@ impl Turnstiles {
 /// # Errors
 /// Refuses with 429 what exceeds a limit, and with 503 a caller whose limits are not known.
 pub fn enter(gate: &Gate, authenticated: Authenticated) -> Result<Admitted, DoorRefusal> {
-    let Authenticated { caller, snapshot } = authenticated;
+    let Authenticated {
+        caller,
+        snapshot,
+        token,
+    } = authenticated;
+    check_active(&caller, &snapshot)?;
     let tenant = gate
         .turnstiles
         .current(Holder(caller.tenant, None), snapshot.tenant_limits());
@@ -262,8 +283,20 @@ pub fn enter(gate: &Gate, authenticated: Authenticated) -> Result<Admitted, Door
         deadline: Instant::now() + gate.settings.call_deadline,
         plan: None,
         slots,
+        token,
         rate,
     })
+}
+
+/// Whoever holds a genuine token may know that its principal is suspended.
+fn check_active(caller: &Caller, snapshot: &TenantSnapshot) -> Result<(), DoorRefusal> {
+    if snapshot.is_active(&caller.name) {
+        return Ok(());
+    }
+    let detail = format!("{} is suspended", caller.name);
+    let mut refusal = DoorRefusal::new(Slug::PrincipalSuspended, detail);
+    refusal.problem.remedy = Some("Ask an operator of the tenant to activate it.".to_owned());
+    Err(refusal)
 }
 
 #[cfg(test)]

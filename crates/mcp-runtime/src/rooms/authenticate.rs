@@ -10,19 +10,21 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_domain::{Caller, Pool, ReplayMode};
+use portcullis_evidence::record::Room;
 use portcullis_wire::Slug;
 
 use super::refusal::DoorRefusal;
 use crate::challenge;
 use crate::gate::Gate;
 use crate::snapshot::{SnapshotError, TenantSnapshot};
-use crate::token::{Presented, TenantKey, TokenError, VerifiedToken};
+use crate::token::{MAX_SKEW, Presented, TenantKey, TokenError, VerifiedToken};
 
 /// An authenticated caller, on its tenant's snapshot.
 #[derive(Debug)]
 pub struct Authenticated {
     pub(in crate::rooms) caller: Caller,
     pub(in crate::rooms) snapshot: Arc<TenantSnapshot>,
+    pub(in crate::rooms) token: Arc<VerifiedToken>,
 }
 
 impl Authenticated {
@@ -47,23 +49,62 @@ pub async fn enter(
     if !headers.contains_key(AUTHORIZATION) {
         return Err(refusal(gate, slug, &TokenError::Missing));
     }
-    let Some(snapshot) = find(gate, slug).await? else {
-        return Err(stranger(gate, slug, &presented).await);
+    let known = gate.snapshots.known(slug).await;
+    let snapshot = match known {
+        Some(snapshot) => snapshot,
+        // Nobody makes the platform read a tenant who does not show a genuine token for its URL.
+        None => match genuine(gate, slug, &presented).await? {
+            Some(snapshot) => snapshot,
+            None => return Err(refusal(gate, slug, &TokenError::Audience)),
+        },
     };
     let key = tenant_key(gate, slug, snapshot.id, snapshot.replay);
     let counted = |error: &TokenError| {
-        gate.refusals
-            .count(snapshot.id, snapshot.home, error.slug());
+        let place = (snapshot.id, snapshot.home);
+        gate.refusals.count(place, Room::Authenticate, error.slug());
         refusal(gate, slug, error)
     };
-    let token = gate
-        .verifier
-        .authenticate(&presented, &key)
-        .await
-        .map_err(|e| counted(&e))?;
+    let verified = gate.verifier.authenticate(&presented, &key).await;
+    let token = verified.map_err(|error| counted(&error))?;
     match caller(&snapshot, &token) {
-        Some(caller) => Ok(Authenticated { caller, snapshot }),
+        Some(caller) => Ok(Authenticated {
+            caller,
+            snapshot,
+            token,
+        }),
         None => Err(counted(&TokenError::Signature)),
+    }
+}
+
+/// Looks again at what may have changed while a body arrived: the tenant's configuration, whether
+/// the principal is still the same and active, whether the token still holds.
+pub(in crate::rooms) async fn again(
+    gate: &Gate,
+    slug: &str,
+    token: &Arc<VerifiedToken>,
+) -> Result<(Caller, Arc<TenantSnapshot>), DoorRefusal> {
+    let snapshot = find(gate, slug).await?;
+    let snapshot = snapshot.ok_or_else(|| refusal(gate, slug, &TokenError::Audience))?;
+    if gate.clock.now() > token.expires_at() + MAX_SKEW {
+        return Err(refusal(gate, slug, &TokenError::Expired));
+    }
+    let caller =
+        caller(&snapshot, token).ok_or_else(|| refusal(gate, slug, &TokenError::Signature))?;
+    Ok((caller, snapshot))
+}
+
+/// The tenant of a URL for which the request shows a genuine token. The check is made as for a tenant
+/// that takes no bearer token: it ends after the signature and the claims, before any database.
+async fn genuine(
+    gate: &Gate,
+    slug: &str,
+    presented: &Presented<'_>,
+) -> Result<Option<Arc<TenantSnapshot>>, DoorRefusal> {
+    let nobody = Id::from_row(uuid::Uuid::nil());
+    let key = tenant_key(gate, slug, nobody, ReplayMode::SenderConstrained);
+    match gate.verifier.authenticate(presented, &key).await {
+        Ok(_) | Err(TokenError::BearerRefused) => find(gate, slug).await,
+        Err(error) => Err(refusal(gate, slug, &error)),
     }
 }
 
@@ -75,23 +116,16 @@ async fn find(gate: &Gate, slug: &str) -> Result<Option<Arc<TenantSnapshot>>, Do
         Ok(snapshot) => Ok(Some(snapshot)),
         Err(error) => match *error {
             SnapshotError::NoTenant => Ok(None),
-            SnapshotError::Store(_) | SnapshotError::Compile(_) | SnapshotError::Stale(_) => {
+            SnapshotError::Store(_)
+            | SnapshotError::Compile(_)
+            | SnapshotError::Slow(_)
+            | SnapshotError::Stale(_) => {
                 tracing::error!(tenant = slug, error = %crate::chain(&*error), "no snapshot");
                 let mut refusal = DoorRefusal::new(Slug::Unavailable, "");
                 refusal.retry_after_seconds = Some(1);
                 Err(refusal)
             }
         },
-    }
-}
-
-/// What a token comes to at a URL that no tenant has: the same words as at any other tenant's.
-async fn stranger(gate: &Gate, slug: &str, presented: &Presented<'_>) -> DoorRefusal {
-    let nobody = Id::from_row(uuid::Uuid::nil());
-    let key = tenant_key(gate, slug, nobody, ReplayMode::SenderConstrained);
-    match gate.verifier.authenticate(presented, &key).await {
-        Ok(_) | Err(TokenError::BearerRefused) => refusal(gate, slug, &TokenError::Audience),
-        Err(error) => refusal(gate, slug, &error),
     }
 }
 
@@ -110,7 +144,7 @@ fn caller(snapshot: &TenantSnapshot, token: &VerifiedToken) -> Option<Caller> {
     let same = token
         .client_id()
         .is_none_or(|client| client == entry.id.to_string());
-    if !entry.active || !same {
+    if !same {
         return None;
     }
     Some(Caller {

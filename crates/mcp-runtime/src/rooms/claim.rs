@@ -9,7 +9,9 @@ use portcullis_evidence::record::Payload;
 use portcullis_evidence::{Canonical, CanonicalError, Field, Salts};
 use portcullis_keys::entropy::EntropyError;
 use portcullis_keys::{Aad, EnvelopeError, entropy};
+use portcullis_store::RecordError;
 use portcullis_store::writer::NewCallInputs;
+use portcullis_wire::Slug;
 
 use super::decide::{Decided, Fate, Permitted};
 use super::validate::{Passage, Refused};
@@ -20,6 +22,10 @@ use crate::snapshot::TenantKey;
 const ARGUMENTS_USAGE: &str = "call_inputs.arguments";
 /// The use of the ciphertext of salts, bound into it.
 const SALTS_USAGE: &str = "call_inputs.salts";
+
+/// The most bytes of arguments that are kept of a call to a tool that the caller cannot have: whoever
+/// holds no grant shall not fill the disk. The commitment stands in the record all the same.
+const MAX_KEPT_OF_UNKNOWN: usize = 16 * 1_024;
 
 /// A call with its record id and its sealed arguments.
 #[derive(Debug)]
@@ -65,10 +71,30 @@ pub enum RecordFault {
     Sign(#[source] portcullis_evidence::SealError),
     /// The regional database did not take the record.
     #[error("the record could not be written")]
-    Write(#[source] portcullis_store::RecordError),
+    Write(#[source] RecordError),
     /// No regional database serves the pool.
     #[error("no regional database serves the pool {0}")]
     NoPool(portcullis_domain::Pool),
+}
+
+impl RecordFault {
+    /// The problem's type: a replica that is only busy says so.
+    pub(in crate::rooms) const fn slug(&self) -> Slug {
+        match self {
+            Self::Write(RecordError::Busy) => Slug::Overloaded,
+            Self::Write(
+                RecordError::Stopping
+                | RecordError::NotWritten { .. }
+                | RecordError::Rejected { .. }
+                | RecordError::Unknown,
+            )
+            | Self::Seal(_)
+            | Self::Entropy(_)
+            | Self::Canonical(_)
+            | Self::Sign(_)
+            | Self::NoPool(_) => Slug::AuditUnavailable,
+        }
+    }
 }
 
 /// Enters the room.
@@ -104,6 +130,9 @@ fn seal(gate: &Gate, passage: &Passage) -> Result<Seal, RecordFault> {
     let arguments = passage.canonical.as_ref();
     let payload = arguments.map(|canonical| Payload::of(&salts, Field::Arguments, canonical));
     let inputs = arguments
+        .filter(|canonical| {
+            passage.tool.is_some() || canonical.as_bytes().len() <= MAX_KEPT_OF_UNKNOWN
+        })
         .map(|canonical| encrypt(passage, record, &salts, canonical))
         .transpose()
         .map_err(RecordFault::Seal)?;

@@ -73,6 +73,7 @@ async fn run(
     let ran = tokio::select! {
         biased;
         () = cancelled.cancelled() => Err(ToolError::Cancelled),
+        () = gate.stopping.cancelled() => Err(ToolError::Cancelled),
         ended = tokio::time::timeout_at(deadline, work) => match ended {
             Ok(Ok(result)) => result,
             // The panic's payload may hold anything; the panic hook has logged where it was.

@@ -20,7 +20,7 @@ use portcullis_store::records::RecordRow;
 use portcullis_store::writer::NewRecord;
 use portcullis_wire::Slug;
 
-use super::admit::{RateFields, Slots};
+use super::admit::Slots;
 use super::claim::{RecordFault, Seal};
 use super::decide::Decided;
 use super::redact::{Redacted, Shown};
@@ -33,9 +33,7 @@ use crate::snapshot::TenantSnapshot;
 pub struct Recorded {
     pub(in crate::rooms) shown: Shown,
     pub(in crate::rooms) receipt: Receipt,
-    pub(in crate::rooms) rate: RateFields,
-    /// Held until the answer is ready.
-    pub(in crate::rooms) _slots: Slots,
+    pub(in crate::rooms) slots: Slots,
 }
 
 /// Enters the room. What room 7 did not redact cannot come in:
@@ -69,12 +67,10 @@ pub async fn enter(gate: &Gate, redacted: Redacted) -> Result<Recorded, RecordFa
         .await
         .map_err(RecordFault::Write)?;
     let Redacted { passage, shown, .. } = redacted;
-    let rate = passage.admitted.rate().clone();
     Ok(Recorded {
         shown,
         receipt,
-        rate,
-        _slots: passage.admitted.slots,
+        slots: passage.admitted.slots,
     })
 }
 
@@ -251,12 +247,8 @@ fn executed(redacted: &Redacted, basis: Basis, pool: Pool, effect: Effect) -> En
         .decided
         .as_ref()
         .and_then(|decided| decided.route_rule.clone());
-    let cost = redacted
-        .passage
-        .tool
-        .as_ref()
-        .map_or(0, |tool| tool.compiled.definition.cost.micro_usd);
-    let cost = Count::saturating(cost);
+    // Nothing is reserved before there are budgets, and the record says what happened.
+    let cost = Count::saturating(0);
     Ending::Executed {
         cost: Cost {
             reserved: cost,

@@ -104,7 +104,7 @@ fn refused(mut refusal: Refusal) -> (Shown, Report) {
 }
 
 fn failed(error: &ToolError, passage: &Passage) -> Shown {
-    tracing::warn!(trace_id = %passage.trace_id, error = %error, "a tool failed");
+    tracing::warn!(trace_id = %passage.trace_id, error = %crate::chain(error), "a tool failed");
     let slug = error.slug();
     let (detail, _) = redact_text(error.words());
     let problem = Problem::new(slug, detail).with_trace(passage.trace_id);

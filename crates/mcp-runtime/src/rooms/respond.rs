@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinError;
 
-use super::admit::RateFields;
+use super::admit::Slots;
 use super::claim::RecordFault;
 use super::record::Recorded;
 use super::redact::Shown;
@@ -21,30 +21,19 @@ pub const META_RECEIPT: &str = "dev.portcullis/receipt";
 /// The key of a refusal's problem document in `_meta`.
 pub const META_PROBLEM: &str = "dev.portcullis/problem";
 
-/// An answered call.
+/// An answered call. Its slots stay taken until the answer has left.
 #[derive(Debug)]
 pub struct Answer {
     trace_id: TraceId,
+    slots: Option<Slots>,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    Output {
-        text: Canonical,
-        receipt: Receipt,
-        rate: RateFields,
-    },
-    Refused {
-        refusal: Refusal,
-        receipt: Receipt,
-        rate: RateFields,
-    },
-    Failed {
-        problem: Problem,
-        receipt: Receipt,
-        rate: RateFields,
-    },
+    Output { text: Canonical, receipt: Receipt },
+    Refused { refusal: Refusal, receipt: Receipt },
+    Failed { problem: Problem, receipt: Receipt },
     Unrecorded(Problem),
 }
 
@@ -53,43 +42,35 @@ pub(in crate::rooms) fn enter(
     trace_id: TraceId,
     recorded: Result<Result<Recorded, RecordFault>, JoinError>,
 ) -> Answer {
-    let kind = match recorded {
+    let (kind, slots) = match recorded {
         Ok(Ok(recorded)) => kept(recorded),
-        Ok(Err(fault)) => unrecorded(trace_id, Slug::AuditUnavailable, &fault),
-        Err(fault) => unrecorded(trace_id, Slug::Internal, &fault),
+        Ok(Err(fault)) => (unrecorded(trace_id, fault.slug(), &fault), None),
+        Err(fault) => (unrecorded(trace_id, Slug::Internal, &fault), None),
     };
-    Answer { trace_id, kind }
+    Answer {
+        trace_id,
+        slots,
+        kind,
+    }
 }
 
 fn unrecorded(trace_id: TraceId, slug: Slug, fault: &dyn std::error::Error) -> Kind {
     tracing::error!(%trace_id, fault = %crate::chain(fault), "a call could not be recorded");
-    Kind::Unrecorded(Problem::new(slug, "").with_trace(trace_id))
+    Kind::Unrecorded(Problem::new(slug, "repeat the call later").with_trace(trace_id))
 }
 
-fn kept(recorded: Recorded) -> Kind {
+fn kept(recorded: Recorded) -> (Kind, Option<Slots>) {
     let Recorded {
         shown,
         receipt,
-        rate,
-        ..
+        slots,
     } = recorded;
-    match shown {
-        Shown::Output(text) => Kind::Output {
-            text,
-            receipt,
-            rate,
-        },
-        Shown::Refused(refusal) => Kind::Refused {
-            refusal,
-            receipt,
-            rate,
-        },
-        Shown::Failed(_, problem) => Kind::Failed {
-            problem,
-            receipt,
-            rate,
-        },
-    }
+    let kind = match shown {
+        Shown::Output(text) => Kind::Output { text, receipt },
+        Shown::Refused(refusal) => Kind::Refused { refusal, receipt },
+        Shown::Failed(_, problem) => Kind::Failed { problem, receipt },
+    };
+    (kind, Some(slots))
 }
 
 /// How an answer goes out over MCP.
@@ -106,30 +87,18 @@ pub enum McpReply {
 }
 
 impl Answer {
-    /// The rate fields of the answer, where the call was admitted.
-    pub const fn rate(&self) -> Option<&RateFields> {
-        match &self.kind {
-            Kind::Output { rate, .. } | Kind::Refused { rate, .. } | Kind::Failed { rate, .. } => {
-                Some(rate)
-            }
-            Kind::Unrecorded(_) => None,
-        }
-    }
-
-    /// The trace of the call.
-    pub const fn trace_id(&self) -> TraceId {
-        self.trace_id
+    /// What the answer's body has to hold until it has left.
+    pub fn take_slots(&mut self) -> Option<Slots> {
+        self.slots.take()
     }
 
     /// The answer over MCP. `complete` adds what 2026-07-28 requires of a result.
     pub fn into_mcp(self, complete: bool) -> McpReply {
         let trace_id = self.trace_id;
         match self.kind {
-            Kind::Output { text, receipt, .. } => success(text.as_bytes(), &receipt, complete)
+            Kind::Output { text, receipt } => success(text.as_bytes(), &receipt, complete)
                 .map_or_else(|| fault(trace_id), McpReply::Result),
-            Kind::Refused {
-                refusal, receipt, ..
-            } => {
+            Kind::Refused { refusal, receipt } => {
                 let problem = refusal.problem().with_trace(trace_id);
                 let receipt = json!({ META_RECEIPT: receipt });
                 match (refusal.slug, refusal.needed_scope) {
@@ -156,13 +125,11 @@ impl Answer {
     pub fn into_http(self) -> (u16, Value) {
         let trace_id = self.trace_id;
         match self.kind {
-            Kind::Output { text, receipt, .. } => {
+            Kind::Output { text, receipt } => {
                 let raw: Option<&RawValue> = serde_json::from_slice(text.as_bytes()).ok();
                 (200, json!({ "result": raw, "receipt": receipt }))
             }
-            Kind::Refused {
-                refusal, receipt, ..
-            } => {
+            Kind::Refused { refusal, receipt } => {
                 let problem = refusal.problem().with_trace(trace_id);
                 with_receipt(&problem, &receipt)
             }

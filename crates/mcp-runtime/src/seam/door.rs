@@ -9,7 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use portcullis_wire::Slug;
+use portcullis_domain::TraceId;
+use portcullis_evidence::record::Room;
+use portcullis_keys::entropy;
+use portcullis_wire::{Problem, Slug};
 
 use crate::gate::Gate;
 use crate::rooms::admit::{self, Admitted, RateFields};
@@ -22,15 +25,31 @@ pub(super) async fn enter(
     peer: SocketAddr,
     parts: &Parts,
 ) -> Result<Admitted, DoorRefusal> {
-    let entered = async {
-        check_host(gate, parts)?;
-        check_origin(gate, &parts.headers)?;
-        let authenticated = authenticate::enter(gate, tenant, peer, &parts.headers).await?;
-        let (tenant, home) = authenticated.tenant();
-        admit::enter(gate, authenticated)
-            .inspect_err(|refusal| gate.refusals.count(tenant, home, refusal.slug))
+    check_host(gate, parts)?;
+    check_origin(gate, &parts.headers)?;
+    let authenticated = authenticate::enter(gate, tenant, peer, &parts.headers).await?;
+    let place = authenticated.tenant();
+    let count = |slug| gate.refusals.count(place, Room::Admit, slug);
+    admit::enter(gate, authenticated).inspect_err(|refusal| count(refusal.slug))
+}
+
+/// Reads the body of an admitted request, and looks at its sender again afterwards.
+pub(super) async fn read(
+    gate: &Gate,
+    admitted: Admitted,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Admitted, Bytes), DoorRefusal> {
+    let caller = admitted.caller();
+    let place = (caller.tenant, caller.home);
+    let read = async {
+        check_content_type(headers)?;
+        let body = read_body(gate, body).await?;
+        Ok((admitted.refreshed(gate).await?, body))
     };
-    entered.await
+    let count = |slug| gate.refusals.count(place, Room::Admit, slug);
+    read.await
+        .inspect_err(|refusal: &DoorRefusal| count(refusal.slug))
 }
 
 fn check_host(gate: &Gate, parts: &Parts) -> Result<(), DoorRefusal> {
@@ -75,7 +94,7 @@ fn check_origin(gate: &Gate, headers: &HeaderMap) -> Result<(), DoorRefusal> {
 }
 
 /// Whether the body is said to be JSON.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), DoorRefusal> {
+fn check_content_type(headers: &HeaderMap) -> Result<(), DoorRefusal> {
     let essence = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -91,7 +110,7 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), DoorRefusal>
 }
 
 /// Reads a body within its size and time.
-pub(super) async fn read_body(gate: &Gate, body: Body) -> Result<Bytes, DoorRefusal> {
+async fn read_body(gate: &Gate, body: Body) -> Result<Bytes, DoorRefusal> {
     let limited = Limited::new(body, gate.settings.max_body_bytes);
     let collected = tokio::time::timeout(gate.settings.body_deadline, limited.collect()).await;
     match collected {
@@ -132,9 +151,25 @@ pub(super) fn refusal_response(
     response
 }
 
+/// The problem of a refusal. One that is the platform's fault tells its trace id alone, and the log has
+/// the same.
+pub(super) fn problem(refusal: &DoorRefusal) -> Problem {
+    let mut problem = refusal.problem.as_ref().clone();
+    if problem.status >= 500 && problem.trace_id.is_none() {
+        let trace_id = TraceId::from_bytes(entropy::random().unwrap_or_default());
+        tracing::error!(%trace_id, problem = refusal.slug.as_str(), "a request cannot be served");
+        problem = problem.with_trace(trace_id);
+    }
+    problem
+}
+
 /// An answer with a JSON body.
-pub(super) fn response(status: u16, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+pub(super) fn response(
+    status: u16,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::new(body.into());
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response

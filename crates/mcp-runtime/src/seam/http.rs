@@ -7,8 +7,10 @@ use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response};
 use portcullis_wire::Slug;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::arguments::{DUPLICATE, Distinct};
+use super::held::Held;
 use super::{Seam, door, mcp};
 use crate::challenge;
 use crate::rooms::{self, CallRequest, DoorRefusal};
@@ -24,17 +26,19 @@ pub(super) async fn handle(
 ) -> Response<Body> {
     match answer(&seam, &tenant, name, peer, request).await {
         Ok(response) => response,
-        Err(refusal) => {
-            door::refusal_response(&refusal, PROBLEM, json!(refusal.problem).to_string().into())
-        }
+        Err(refusal) => refused(&refusal),
     }
+}
+
+fn refused(refusal: &DoorRefusal) -> Response<Body> {
+    let body = json!(door::problem(refusal)).to_string();
+    door::refusal_response(refusal, PROBLEM, body.into())
 }
 
 /// Every other method than POST.
 pub(super) async fn not_a_post() -> Response<Body> {
     let refusal = DoorRefusal::new(Slug::MethodNotAllowed, "call a tool by POST");
-    let body = json!(refusal.problem).to_string().into();
-    let mut response = door::refusal_response(&refusal, PROBLEM, body);
+    let mut response = refused(&refusal);
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("POST"));
@@ -50,11 +54,12 @@ async fn answer(
 ) -> Result<Response<Body>, DoorRefusal> {
     let (parts, body) = request.into_parts();
     let admitted = door::enter(&seam.gate, tenant, peer, &parts).await?;
-    door::check_content_type(&parts.headers)?;
-    let body = door::read_body(&seam.gate, body).await?;
-    let arguments: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| {
+    let (admitted, body) = door::read(&seam.gate, admitted, &parts.headers, body).await?;
+    let Distinct(arguments) = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let detail = if error.is_data() {
+        let detail = if error.to_string().starts_with(DUPLICATE) {
+            format!("{DUPLICATE} (line {line}, column {column})")
+        } else if error.is_data() {
             "the body must be a JSON object with the tool's arguments".to_owned()
         } else {
             format!("the body is not JSON (line {line}, column {column})")
@@ -68,7 +73,8 @@ async fn answer(
         arguments,
         trace_id,
     };
-    let answer = rooms::call(&seam.gate, admitted, call).await;
+    let mut answer = rooms::call(&seam.gate, admitted, call).await;
+    let slots = answer.take_slots();
     let needed = answer.needed_scope();
     let (status, body) = answer.into_http();
     let content_type = if status == 200 {
@@ -76,7 +82,8 @@ async fn answer(
     } else {
         PROBLEM
     };
-    let mut response = door::response(status, content_type, body.to_string().into());
+    let body = Held::body(body.to_string().into(), slots);
+    let mut response = door::response(status, content_type, body);
     door::insert_rate(response.headers_mut(), &rate);
     if let Some(scope) = needed {
         let url = &seam.gate.settings.public_url;

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use portcullis_wire::Problem;
+use portcullis_wire::{Problem, Slug};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use super::arguments::{DUPLICATE, Distinct};
 
 /// Malformed JSON.
 pub(super) const PARSE_ERROR: i64 = -32_700;
@@ -46,6 +48,14 @@ pub(super) struct ProtocolFault {
 }
 
 impl ProtocolFault {
+    /// The reason that it is counted under.
+    pub(super) const fn slug(&self) -> Slug {
+        match self.code {
+            HEADER_MISMATCH | UNSUPPORTED_VERSION => Slug::HeaderMismatch,
+            _ => Slug::MalformedRequest,
+        }
+    }
+
     pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
         Self {
             status: 400,
@@ -114,7 +124,7 @@ fn is_request_id(id: &RawValue) -> bool {
 pub(super) struct CallParams {
     pub(super) name: String,
     #[serde(default)]
-    pub(super) arguments: Option<Map<String, Value>>,
+    pub(super) arguments: Option<Distinct>,
     #[serde(default, rename = "_meta")]
     pub(super) meta: Option<Map<String, Value>>,
 }
@@ -123,16 +133,14 @@ pub(super) struct CallParams {
 pub(super) fn call_params(params: Option<&RawValue>) -> Result<CallParams, ProtocolFault> {
     let text = params.map_or("{}", RawValue::get);
     serde_json::from_str(text).map_err(|error| {
-        // serde's words name fields and types only, never values of ours to keep.
-        let what = if error.is_data() {
-            "do not fit `tools/call`"
+        // serde's words name fields and types, and may name values: none of them is passed on.
+        let words = if error.to_string().starts_with(DUPLICATE) {
+            DUPLICATE
         } else {
-            "cannot be read"
+            "the parameters do not fit `tools/call`: `name` is a string, `arguments` and `_meta` are \
+             objects"
         };
-        ProtocolFault::new(
-            INVALID_PARAMS,
-            format!("the parameters {what}: `name` is a string, `arguments` and `_meta` objects"),
-        )
+        ProtocolFault::new(INVALID_PARAMS, words)
     })
 }
 

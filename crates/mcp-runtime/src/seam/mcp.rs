@@ -5,24 +5,26 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use portcullis_domain::TraceId;
+use portcullis_evidence::record::Room;
 use portcullis_keys::entropy;
 use portcullis_wire::Slug;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Seam;
 use super::door;
+use super::held::Held;
 use super::jsonrpc::{self, CallParams, Message, ProtocolFault};
 use super::service::Visible;
 use super::version::{self, Era};
 use crate::challenge;
 use crate::gate::Gate;
-use crate::rooms::admit::{Admitted, Plan, RateFields};
+use crate::rooms::admit::{Admitted, Plan, RateFields, Slots};
 use crate::rooms::respond::{self, McpReply};
 use crate::rooms::{self, CallRequest, DoorRefusal, validate};
 
@@ -49,16 +51,18 @@ pub(super) async fn handle(
         Ok(admitted) => admitted,
         Err(refusal) => return refused("null", &refusal),
     };
-    if let Err(refusal) = door::check_content_type(&parts.headers) {
-        return refused("null", &refusal);
-    }
-    let body = match door::read_body(&seam.gate, body).await {
-        Ok(body) => body,
+    let place = (admitted.caller().tenant, admitted.caller().home);
+    let (admitted, body) = match door::read(&seam.gate, admitted, &parts.headers, body).await {
+        Ok(read) => read,
         Err(refusal) => return refused("null", &refusal),
     };
+    let count = |slug| seam.gate.refusals.count(place, Room::Admit, slug);
     let message = match Message::read(&body) {
         Ok(message) => message,
-        Err(fault) => return faulty("null", &fault),
+        Err(fault) => {
+            count(Slug::MalformedRequest);
+            return faulty("null", &fault);
+        }
     };
     if message.method.as_deref() == Some("tools/call") {
         if !message.is_request() {
@@ -79,26 +83,23 @@ async fn call(
     message: &Message<'_>,
 ) -> Response<Body> {
     let id = message.id_text();
-    let params = match jsonrpc::call_params(message.params) {
-        Ok(params) => params,
-        Err(fault) => return faulty(id, &fault),
-    };
-    let era = match version::check(&parts.headers, &params.name, params.meta.as_ref()) {
-        Ok(era) => era,
-        Err(fault) => return faulty(id, &fault),
+    let caller = admitted.caller();
+    let place = (caller.tenant, caller.home);
+    let slug = caller.tenant_slug.clone();
+    let rate = admitted.rate().clone();
+    let count = |slug| gate.refusals.count(place, Room::Admit, slug);
+    let (params, era, plan) = match read_call(parts, message) {
+        Ok(read) => read,
+        Err(fault) => {
+            count(fault.slug());
+            return faulty(id, &fault);
+        }
     };
     let complete = era == Era::Modern;
-    let (tenant, home) = (admitted.caller().tenant, admitted.caller().home);
-    let slug = admitted.caller().tenant_slug.clone();
-    let rate = admitted.rate().clone();
-    let plan = match plan(params.meta.as_ref()) {
-        Ok(plan) => plan,
-        Err(fault) => return faulty(id, &fault),
-    };
     let admitted = match admitted.with_plan(plan) {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            gate.refusals.count(tenant, home, refusal.slug);
+            count(refusal.slug);
             return stopped(id, &refusal, &rate, complete);
         }
     };
@@ -106,42 +107,73 @@ async fn call(
         Ok(trace_id) => trace_id,
         Err(refusal) => return refused(id, &refusal),
     };
-    let CallParams {
-        name, arguments, ..
-    } = params;
     let request = CallRequest {
-        tool: name,
-        arguments: arguments.unwrap_or_default(),
+        tool: params.name,
+        arguments: params.arguments.unwrap_or_default().0,
         trace_id,
     };
-    let answer = rooms::call(gate, admitted, request).await;
-    reply(gate, id, &slug, answer.into_mcp(complete), &rate)
+    let mut answer = rooms::call(gate, admitted, request).await;
+    let slots = answer.take_slots();
+    let mut response = reply(gate, id, &slug, answer.into_mcp(complete), slots);
+    door::insert_rate(response.headers_mut(), &rate);
+    response
 }
 
-fn reply(gate: &Gate, id: &str, slug: &str, reply: McpReply, rate: &RateFields) -> Response<Body> {
-    let mut response = match reply {
-        McpReply::Result(result) => door::response(200, JSON, jsonrpc::result_body(id, &result)),
+fn read_call(
+    parts: &Parts,
+    message: &Message<'_>,
+) -> Result<(CallParams, Era, Option<Plan>), ProtocolFault> {
+    let params = jsonrpc::call_params(message.params)?;
+    let era = version::check(&parts.headers, &params.name, params.meta.as_ref())?;
+    let plan = plan(params.meta.as_ref())?;
+    Ok((params, era, plan))
+}
+
+fn reply(
+    gate: &Gate,
+    id: &str,
+    slug: &str,
+    reply: McpReply,
+    slots: Option<Slots>,
+) -> Response<Body> {
+    match reply {
+        McpReply::Result(result) => door::response(
+            200,
+            JSON,
+            Held::body(jsonrpc::result_body(id, &result), slots),
+        ),
         McpReply::UnknownTool(problem, receipt) => {
-            let mut data = serde_json::json!({ respond::META_PROBLEM: problem });
-            if let (Value::Object(data), Value::Object(receipt)) = (&mut data, receipt) {
-                data.extend(receipt);
-            }
+            let data = with_receipt(json!({ respond::META_PROBLEM: problem }), receipt);
             let text = "unknown tool; call tools/list for the tools of this principal";
             let body = jsonrpc::error_body(id, jsonrpc::INVALID_PARAMS, text, Some(&data));
             door::response(200, JSON, body)
         }
-        McpReply::StepUp(problem, _receipt, scope) => {
-            let mut response = door::response(403, JSON, jsonrpc::problem_body(id, &problem));
+        McpReply::StepUp(problem, receipt, scope) => {
+            let code = i64::from(problem.status);
+            let text = format!("{}: {}", problem.title, problem.detail);
+            let data = with_receipt(json!(problem), receipt);
+            let body = jsonrpc::error_body(id, code, &text, Some(&data));
+            let mut response = door::response(403, JSON, body);
             let challenge = challenge::insufficient_scope(&gate.settings.public_url, slug, &scope);
             door::insert(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
             response
         }
         McpReply::Fault(problem) => {
-            door::response(problem.status, JSON, jsonrpc::problem_body(id, &problem))
+            let body = jsonrpc::problem_body(id, &problem);
+            let mut response = door::response(problem.status, JSON, body);
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(1));
+            response
         }
-    };
-    door::insert_rate(response.headers_mut(), rate);
-    response
+    }
+}
+
+fn with_receipt(mut data: Value, receipt: Value) -> Value {
+    if let (Value::Object(data), Value::Object(receipt)) = (&mut data, receipt) {
+        data.extend(receipt);
+    }
+    data
 }
 
 /// A stop rule refuses as policy does: with a tool result that says `DENY:`.
@@ -211,16 +243,15 @@ pub(super) fn trace_id(
     parts: &Parts,
     meta: Option<&Map<String, Value>>,
 ) -> Result<TraceId, DoorRefusal> {
-    let stated = meta
+    let in_meta = meta
         .and_then(|meta| meta.get("traceparent"))
         .and_then(Value::as_str)
-        .or_else(|| {
-            parts
-                .headers
-                .get("traceparent")
-                .and_then(|value| value.to_str().ok())
-        });
-    if let Some(trace_id) = stated.and_then(TraceId::from_traceparent) {
+        .and_then(TraceId::from_traceparent);
+    let in_header = || {
+        let header = parts.headers.get("traceparent")?;
+        TraceId::from_traceparent(header.to_str().ok()?)
+    };
+    if let Some(trace_id) = in_meta.or_else(in_header) {
         return Ok(trace_id);
     }
     match entropy::random() {
@@ -233,14 +264,11 @@ pub(super) fn trace_id(
 }
 
 fn refused(id: &str, refusal: &DoorRefusal) -> Response<Body> {
-    door::refusal_response(refusal, JSON, jsonrpc::problem_body(id, &refusal.problem))
+    let problem = door::problem(refusal);
+    door::refusal_response(refusal, JSON, jsonrpc::problem_body(id, &problem))
 }
 
 fn faulty(id: &str, fault: &ProtocolFault) -> Response<Body> {
     let body = jsonrpc::error_body(id, fault.code, &fault.message, fault.data.as_ref());
-    let mut response = door::response(fault.status, JSON, body);
-    if fault.status == 400 {
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-    }
-    response
+    door::response(fault.status, JSON, body)
 }

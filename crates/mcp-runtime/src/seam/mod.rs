@@ -5,7 +5,9 @@
 //! and a session of rmcp is not bound to a principal: so rmcp sees only admitted, sessionless
 //! requests.
 
+mod arguments;
 mod door;
+mod held;
 mod http;
 mod jsonrpc;
 mod mcp;

@@ -17,8 +17,13 @@ use super::{DefaultLimits, TenantSnapshot};
 
 /// How long an unused snapshot is kept.
 const IDLE: Duration = Duration::from_mins(10);
-/// How long it is remembered that no tenant has a name: bounds what guessing costs the database.
-const ABSENT: Duration = Duration::from_secs(2);
+/// How long it is remembered that a tenant does not exist or does not load: bounds what asking again
+/// and again costs the database.
+const FAILED: Duration = Duration::from_secs(1);
+/// How long a load may take.
+const LOAD: Duration = Duration::from_secs(5);
+/// How often a load is repeated when the tenant changes meanwhile.
+const LOADS: u32 = 3;
 /// A replica that has not confirmed the epoch for this long refuses every call.
 const STALE: Duration = Duration::from_secs(10);
 /// The most snapshots a replica keeps.
@@ -36,6 +41,9 @@ pub enum SnapshotError {
     /// The tenant's configuration does not compile.
     #[error("the tenant's configuration does not compile")]
     Compile(#[source] CompileError),
+    /// The control database neither answered nor broke off.
+    #[error("the tenant's configuration was not read within {0} s")]
+    Slow(u64),
     /// The control database has been out of reach for too long.
     #[error("the control database has not been reached for {0} s")]
     Stale(u64),
@@ -50,7 +58,7 @@ pub struct Snapshots {
     default_limits: DefaultLimits,
     tools: ToolCache,
     by_slug: moka::future::Cache<String, Arc<TenantSnapshot>>,
-    absent: moka::sync::Cache<String, ()>,
+    failed: moka::sync::Cache<String, Arc<SnapshotError>>,
     /// The newest epoch at which each tenant changed, as far as this replica heard.
     changed: RwLock<HashMap<Id<Tenant>, i64>>,
     /// The newest epoch at which every tenant may have changed.
@@ -81,8 +89,8 @@ impl Snapshots {
                 .time_to_idle(IDLE)
                 .max_capacity(CAPACITY)
                 .build(),
-            absent: moka::sync::Cache::builder()
-                .time_to_live(ABSENT)
+            failed: moka::sync::Cache::builder()
+                .time_to_live(FAILED)
                 .max_capacity(CAPACITY)
                 .build(),
             changed: RwLock::new(HashMap::new()),
@@ -92,6 +100,13 @@ impl Snapshots {
         }
     }
 
+    /// The tenant's snapshot if this replica holds it and it is not outdated.
+    pub async fn known(&self, slug: &str) -> Option<Arc<TenantSnapshot>> {
+        let snapshot = self.by_slug.get(slug).await?;
+        (snapshot.epoch >= self.changed_at(snapshot.id) && self.check_fresh().is_ok())
+            .then_some(snapshot)
+    }
+
     /// The tenant's snapshot, at least as new as the last change that this replica heard of.
     ///
     /// # Errors
@@ -99,25 +114,44 @@ impl Snapshots {
     /// control database has been out of reach for 10 s.
     pub async fn get(&self, slug: &str) -> Result<Arc<TenantSnapshot>, Arc<SnapshotError>> {
         self.check_fresh()?;
-        if let Some(snapshot) = self.by_slug.get(slug).await {
+        if let Some(snapshot) = self.known(slug).await {
+            return Ok(snapshot);
+        }
+        if let Some(error) = self.failed.get(slug) {
+            return Err(error);
+        }
+        // Callers that miss together load once. A load that was under way when a change was heard of
+        // may have read too early: then it is loaded again.
+        for _ in 0..LOADS {
+            self.drop_outdated(slug).await;
+            let loaded = self
+                .by_slug
+                .try_get_with_by_ref(slug, self.load_in_time(slug))
+                .await;
+            let snapshot = loaded.inspect_err(|error| {
+                self.failed.insert(slug.to_owned(), Arc::clone(error));
+            })?;
             if snapshot.epoch >= self.changed_at(snapshot.id) {
                 return Ok(snapshot);
             }
+        }
+        Err(Arc::new(SnapshotError::Stale(0)))
+    }
+
+    async fn drop_outdated(&self, slug: &str) {
+        if let Some(snapshot) = self.by_slug.get(slug).await
+            && snapshot.epoch < self.changed_at(snapshot.id)
+        {
             self.by_slug.invalidate(slug).await;
         }
-        if self.absent.contains_key(slug) {
-            return Err(Arc::new(SnapshotError::NoTenant));
+    }
+
+    /// A database that neither answers nor breaks off must not hold callers for ever.
+    async fn load_in_time(&self, slug: &str) -> Result<Arc<TenantSnapshot>, SnapshotError> {
+        match tokio::time::timeout(LOAD, self.load(slug)).await {
+            Ok(loaded) => loaded,
+            Err(_elapsed) => Err(SnapshotError::Slow(LOAD.as_secs())),
         }
-        // Callers that miss together load once.
-        let loaded = self
-            .by_slug
-            .try_get_with_by_ref(slug, self.load(slug))
-            .await;
-        loaded.inspect_err(|error| {
-            if matches!(**error, SnapshotError::NoTenant) {
-                self.absent.insert(slug.to_owned(), ());
-            }
-        })
     }
 
     async fn load(&self, slug: &str) -> Result<Arc<TenantSnapshot>, SnapshotError> {

@@ -1,7 +1,7 @@
 //! From rows to a snapshot: tools and policy are checked again and compiled, the data key unwrapped.
 //!
-//! A row that does not compile is a fault of the whole tenant, never a rule or tool less: leaving
-//! out a deny rule would allow.
+//! A policy that does not load is a fault of the whole tenant, never a rule less: leaving out a deny
+//! rule would allow. A tool that does not compile is left out: then nobody can call it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Compiler<'_> {
     pub(super) async fn compile(&self, rows: SnapshotRows) -> Result<TenantSnapshot, CompileError> {
         let id = rows.tenant.id;
         let data_key = self.data_key(id).await?;
-        let tools = self.catalog(&rows.tools)?;
+        let tools = self.catalog(&rows.tools);
         let policy = rows
             .policy
             .as_ref()
@@ -139,18 +139,29 @@ impl Compiler<'_> {
         })
     }
 
-    fn catalog(&self, rows: &[ToolRow]) -> Result<HashMap<String, CatalogEntry>, CompileError> {
+    fn catalog(&self, rows: &[ToolRow]) -> HashMap<String, CatalogEntry> {
         let mut catalog = HashMap::new();
         for row in rows.iter().filter(|row| row.enabled) {
-            let tool = self.tool(row)?;
-            let version = u64::try_from(row.current_version).unwrap_or(0);
-            catalog.insert(row.name.clone(), CatalogEntry { tool, version });
+            match self.tool(row) {
+                Ok(tool) => {
+                    let version = u64::try_from(row.current_version).unwrap_or(0);
+                    catalog.insert(row.name.clone(), CatalogEntry { tool, version });
+                }
+                Err(error) => {
+                    let error = crate::chain(&error);
+                    tracing::error!(tool = row.name, %error, "a tool is left out");
+                }
+            }
         }
-        Ok(catalog)
+        catalog
     }
 
     fn tool(&self, row: &ToolRow) -> Result<Arc<CompiledTool>, CompileError> {
-        if let Some(tool) = self.tools.get(&row.sha256) {
+        let stored = Digest::of(row.definition.as_bytes());
+        let known = self.tools.get(&row.sha256).filter(|tool| {
+            stored == Digest::from_bytes(row.sha256) && tool.definition.name == row.name
+        });
+        if let Some(tool) = known {
             return Ok(tool);
         }
         let definition: ToolDefinition =

@@ -111,6 +111,11 @@ impl LiveGrant {
 }
 
 impl TenantSnapshot {
+    /// Whether a principal exists and is not suspended.
+    pub fn is_active(&self, name: &PrincipalName) -> bool {
+        self.principals.get(name).is_some_and(|entry| entry.active)
+    }
+
     /// The limits of the tenant as a whole.
     pub const fn tenant_limits(&self) -> Limits {
         self.tenant_limits

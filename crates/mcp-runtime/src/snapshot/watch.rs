@@ -11,6 +11,8 @@ use super::Snapshots;
 
 /// How often the epoch is read whether or not anything was announced.
 const POLL: Duration = Duration::from_millis(500);
+/// How long a poll may take.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long to wait before listening again after the connection was lost.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -25,7 +27,7 @@ pub async fn watch(control: ControlStore, snapshots: &Snapshots, stop: Cancellat
             tried = Some(Instant::now());
             listener = connect(&control).await;
         }
-        known = confirmed(poll(&control, snapshots, known).await).or(known);
+        known = polled(&control, snapshots, known).await.or(known);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(POLL) => {}
@@ -34,12 +36,16 @@ pub async fn watch(control: ControlStore, snapshots: &Snapshots, stop: Cancellat
     }
 }
 
-fn confirmed(polled: Result<i64, StoreError>) -> Option<i64> {
-    polled
-        .inspect_err(|error| {
-            tracing::warn!(error = %crate::chain(error), "the epoch could not be read");
-        })
-        .ok()
+/// One poll, in bounded time: a database that neither answers nor breaks off is as one that is away.
+async fn polled(control: &ControlStore, snapshots: &Snapshots, known: Option<i64>) -> Option<i64> {
+    let answer = tokio::time::timeout(ANSWER, poll(control, snapshots, known)).await;
+    let why = match answer {
+        Ok(Ok(epoch)) => return Some(epoch),
+        Ok(Err(error)) => crate::chain(&error),
+        Err(elapsed) => elapsed.to_string(),
+    };
+    tracing::warn!(why, "the epoch could not be read");
+    None
 }
 
 fn due(tried: Option<Instant>) -> bool {

@@ -1,6 +1,6 @@
 //! `orders.export` and `orders.get`, on the orders of one regional pool.
 
-use portcullis_domain::Pool;
+use portcullis_domain::{Jurisdiction, Pool};
 use portcullis_redaction::{FieldRule, Mode};
 use portcullis_store::orders::OrderRow;
 use serde_json::{Map, Number, Value, json};
@@ -51,6 +51,10 @@ impl Connector for Orders {
                 mode: Mode::Mask,
             })
             .collect()
+    }
+
+    fn region(&self, _tool: &str, arguments: &Value) -> Option<Jurisdiction> {
+        arguments.get("region")?.as_str()?.parse().ok()
     }
 
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a> {

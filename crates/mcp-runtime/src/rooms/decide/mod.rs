@@ -7,7 +7,7 @@ mod facts;
 
 use std::sync::Arc;
 
-use portcullis_domain::{Jurisdiction, Pool};
+use portcullis_domain::Pool;
 use portcullis_policy::{Decision, RedactionMode, Verdict};
 use portcullis_redaction::{FieldRule, Mode};
 use portcullis_wire::Slug;
@@ -165,12 +165,11 @@ fn place(
     snapshot: &TenantSnapshot,
     decision: &Decision,
 ) -> Result<Pool, Refusal> {
-    let named = passage
-        .arguments
-        .get("region")
-        .and_then(Value::as_str)
-        .and_then(|region| region.parse::<Jurisdiction>().ok())
-        .map(Pool::of);
+    let named = passage.tool.as_ref().and_then(|tool| {
+        let name = &tool.compiled.definition.name;
+        gate.connectors.region(name, &passage.arguments)
+    });
+    let named = named.map(Pool::of);
     let pool = match (&decision.route, named) {
         (Some(route), Some(named)) if route.pool != named => {
             let region = route.pool.jurisdiction();

@@ -1,0 +1,10 @@
+//! Rooms 5 to 9 over real databases, when a tool misbehaves: it panics, hangs, fails, answers what
+//! it must not, or its caller hangs up. Each time exactly one signed record says how it ended.
+
+#[cfg(test)]
+#[path = "../tokens/cluster.rs"]
+mod cluster;
+#[cfg(test)]
+mod misbehaving;
+#[cfg(test)]
+mod platform;

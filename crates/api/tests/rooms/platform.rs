@@ -1,0 +1,372 @@
+//! One replica over one control and one regional database, with a tool that does as it is told.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Request, StatusCode};
+use portcullis_api::credential;
+use portcullis_api::oauth::{OAuth, OAuthSettings, router as oauth_router};
+use portcullis_domain::id::{Id, Principal, Tenant};
+use portcullis_domain::{
+    Clock, Jurisdiction, Limits, ManualClock, MicroUsd, Pool, ReplayMode, StopRules,
+};
+use portcullis_evidence::{Receipt, Record, VerifyingKey, canonical_bytes};
+use portcullis_keys::{LocalKeys, entropy};
+use portcullis_mcp_runtime::catalog::Violation;
+use portcullis_mcp_runtime::connectors::native;
+use portcullis_mcp_runtime::connectors::{
+    Connector, Connectors, Invocation, ToolError, ToolFuture,
+};
+use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
+use portcullis_mcp_runtime::refusals::RefusalCounts;
+use portcullis_mcp_runtime::rooms::admit::Turnstiles;
+use portcullis_mcp_runtime::seam;
+use portcullis_mcp_runtime::snapshot::{DefaultLimits, Snapshots};
+use portcullis_mcp_runtime::token::{
+    NetworkPrefix, PlatformIssuer, TokenVerifier, TrustedProxies, VerifierParts,
+};
+use portcullis_redaction::FieldRule;
+use portcullis_store::grants::NewGrant;
+use portcullis_store::policies::NewPolicy;
+use portcullis_store::records::{self, RecordRow};
+use portcullis_store::tools::NewTool;
+use portcullis_store::writer::WriterOptions;
+use portcullis_store::{
+    ConnectOptions, ControlStore, RecordWriter, RegionStore, clients, epoch, grants, migrate,
+    policies, principals, roles, tenants, tools,
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::cluster::Cluster;
+
+const NOW: i64 = 1_760_000_040;
+const URL: &str = "https://gate.example.com";
+const SECRET: &str = "pcs_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const POLICY: &str = include_str!("../../../../policies/default.yaml");
+
+/// Runs `orders.get` as the order's id says.
+#[derive(Debug, Default)]
+pub(crate) struct Puppet {
+    /// Told when a call that hangs has begun.
+    pub(crate) begun: Notify,
+}
+
+impl Connector for Puppet {
+    fn tools(&self) -> Vec<String> {
+        vec!["orders.get".to_owned()]
+    }
+
+    fn check(&self, _tool: &str, _arguments: &Map<String, Value>) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn obligations(&self, _tool: &str, _arguments: &Value) -> Vec<FieldRule> {
+        Vec::new()
+    }
+
+    fn region(&self, _tool: &str, _arguments: &Value) -> Option<Jurisdiction> {
+        None
+    }
+
+    fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a> {
+        Box::pin(async move {
+            match invocation.arguments["orderId"].as_str() {
+                Some("panics") => panic!("with dana@example.com in its words"),
+                Some("hangs") => {
+                    self.begun.notify_one();
+                    std::future::pending().await
+                }
+                Some("lies") => Ok(json!({ "found": "perhaps", "leak": "dana@example.com" })),
+                Some("leaks") => Ok(json!({ "found": true, "order": {
+                    "orderId": "1", "customerId": "c", "total": 1, "currency": "EUR",
+                    "status": "paid", "placedOn": "2025-08-25", "email": "dana@example.com",
+                    "note": "call +49 30 23125 584 or 4111 1111 1111 1111",
+                } })),
+                _ => Err(ToolError::NoConnector),
+            }
+        })
+    }
+}
+
+/// A replica and what a test needs of it.
+pub(crate) struct Platform {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) puppet: Arc<Puppet>,
+    pub(crate) tenant: Id<Tenant>,
+    client: Id<Principal>,
+    region: RegionStore,
+    router: Router,
+    token: String,
+    // Last, so that the connections are gone before the server.
+    _cluster: Cluster,
+}
+
+impl Platform {
+    pub(crate) async fn start(call_deadline: StdDuration) -> Self {
+        let cluster = Cluster::start().await;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let control = cluster.open().await;
+        let region = open_region(&cluster, clock.now()).await;
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("keys.json");
+        let keys = Arc::new(LocalKeys::open_or_create(&path, clock.now()).unwrap());
+        let (tenant, client) = seed(&control, clock.as_ref()).await;
+        let puppet = Arc::new(Puppet::default());
+        let connector: Arc<Puppet> = Arc::clone(&puppet);
+        let clock: Arc<dyn Clock> = clock;
+        let gate = Arc::new(Gate {
+            settings: settings(call_deadline),
+            replica: Id::mint(clock.now(), [7; 10]),
+            snapshots: Snapshots::new(
+                control.clone(),
+                Arc::clone(&keys),
+                Arc::clone(&clock),
+                limits(),
+            ),
+            verifier: verifier(&control, &keys, &clock),
+            regions: HashMap::from([(
+                Pool::EuWest,
+                Region {
+                    store: region.clone(),
+                    writer: RecordWriter::start(&region, WriterOptions::default()),
+                },
+            )]),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            control: control.clone(),
+            turnstiles: Turnstiles::default(),
+            refusals: RefusalCounts::default(),
+            connectors: Connectors::native().with(connector),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        });
+        let settings = OAuthSettings {
+            public_url: URL.to_owned(),
+            lifetime: time::Duration::seconds(600),
+            proxies: TrustedProxies::default(),
+        };
+        let oauth = OAuth::new(Arc::new(control), keys, clock, settings).unwrap();
+        let router = seam::router(Arc::clone(&gate)).merge(oauth_router(Arc::new(oauth)));
+        let token = token(&router, client).await;
+        Self {
+            gate,
+            puppet,
+            tenant,
+            client,
+            region,
+            router,
+            token,
+            _cluster: cluster,
+        }
+    }
+
+    /// Calls `orders.get` with an order id that tells the tool what to do.
+    pub(crate) async fn call(&self, what: &str) -> (StatusCode, Value) {
+        self.send_body(Body::from(json!({ "orderId": what }).to_string()))
+            .await
+    }
+
+    /// Calls `orders.get` with a body.
+    pub(crate) async fn send_body(&self, body: Body) -> (StatusCode, Value) {
+        // No job follows the epoch here: the test itself says what changed.
+        self.gate.snapshots.confirm(tokio::time::Instant::now());
+        let request = Request::post("/t/acme/tools/orders.get")
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        send(&self.router, request.unwrap()).await
+    }
+
+    /// Suspends the one agent, as the management API does, and lets the replica hear of it.
+    pub(crate) async fn suspend(&self) {
+        let now = self.gate.clock.now();
+        let mut tx = self.gate.control.begin(self.tenant).await.unwrap();
+        let suspended = principals::PrincipalStatus::Suspended;
+        principals::set_status(&mut tx, self.client, None, suspended, now)
+            .await
+            .unwrap();
+        let epoch = epoch::bump(&mut tx, "principal", now).await.unwrap();
+        tx.commit().await.unwrap();
+        self.gate.snapshots.note_change(self.tenant, epoch);
+    }
+
+    /// Every record of the tenant, newest first, each checked against its signature.
+    pub(crate) async fn records(&self) -> Vec<(RecordRow, Value)> {
+        let mut tx = self.region.begin(self.tenant).await.unwrap();
+        let filter = records::RecordFilter {
+            from: time::OffsetDateTime::UNIX_EPOCH,
+            until: self.gate.clock.now() + time::Duration::DAY,
+            principal: None,
+            before: None,
+            limit: 100,
+        };
+        let rows = records::list(&mut tx, filter).await.unwrap();
+        tx.commit().await.unwrap();
+        let key = VerifyingKey::from_bytes(self.gate.keys.receipt_key().public()).unwrap();
+        let checked = rows.into_iter().map(|row| {
+            let signature = row.signature.clone().try_into().unwrap();
+            let signature = portcullis_evidence::receipt::Signature::from_bytes(signature);
+            let receipt = Receipt::of_stored(&row.canonical, &row.key_id, signature).unwrap();
+            receipt.verify(&key).unwrap();
+            Record::parse(&row.canonical).unwrap();
+            let value = serde_json::from_slice(&row.canonical).unwrap();
+            (row, value)
+        });
+        checked.collect()
+    }
+}
+
+/// The home pool's database, empty.
+async fn open_region(cluster: &Cluster, now: time::OffsetDateTime) -> RegionStore {
+    let database = "portcullis_eu_west";
+    let administrator = cluster.url("postgres", "postgres");
+    roles::create_database(&administrator, database)
+        .await
+        .unwrap();
+    migrate::region(&cluster.url(roles::OWNER, database), Pool::EuWest, now)
+        .await
+        .unwrap();
+    let app = cluster.url(roles::APP, database);
+    let recorder = cluster.url(roles::RECORDER, database);
+    RegionStore::connect(Pool::EuWest, app, recorder, ConnectOptions::default())
+        .await
+        .unwrap()
+}
+
+async fn send(router: &Router, mut request: Request<Body>) -> (StatusCode, Value) {
+    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let host = "gate.example.com".parse().unwrap();
+    request.headers_mut().insert(HOST, host);
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+    (status, serde_json::from_slice(&body.unwrap()).unwrap())
+}
+
+async fn token(router: &Router, client: Id<Principal>) -> String {
+    let form = format!("grant_type=client_credentials&client_id={client}&client_secret={SECRET}");
+    let request = Request::post("/oauth/token")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(form));
+    let (status, body) = send(router, request.unwrap()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body["access_token"].as_str().unwrap().to_owned()
+}
+
+fn id<K>() -> Id<K> {
+    let now = time::OffsetDateTime::from_unix_timestamp(NOW).unwrap();
+    Id::mint(now, entropy::random().unwrap())
+}
+
+/// A tenant with the native tools, the default policy and one agent that may read orders.
+async fn seed(control: &ControlStore, clock: &dyn Clock) -> (Id<Tenant>, Id<Principal>) {
+    let now = clock.now();
+    let mut tx = control.begin(id()).await.unwrap();
+    let new = tenants::NewTenant {
+        slug: "acme",
+        name: "Acme",
+        home_pool: Pool::EuWest,
+        region: Jurisdiction::Eu,
+        replay: ReplayMode::Network,
+    };
+    tenants::create(&mut tx, &new, now).await.unwrap();
+    let name = "agent:copilot".parse().unwrap();
+    let principal = principals::create(&mut tx, id(), &name, Jurisdiction::Eu, now);
+    let principal = principal.await.unwrap().id;
+    let hash = credential::hash(SECRET);
+    clients::create_secret(&mut tx, id(), principal, &hash, None, now)
+        .await
+        .unwrap();
+    let grant = NewGrant {
+        id: id(),
+        principal,
+        scope: &"orders.read".parse().unwrap(),
+        purpose: None,
+        granted_by: "user:operator",
+        expires_at: None,
+    };
+    grants::create(&mut tx, &grant, now).await.unwrap();
+    for definition in native::definitions() {
+        let canonical = canonical_bytes(&definition).unwrap();
+        let new = NewTool {
+            id: id(),
+            name: &definition.name,
+            connector: "native",
+            definition: std::str::from_utf8(canonical.as_bytes()).unwrap(),
+            sha256: *canonical.sha256().as_bytes(),
+            created_by: "user:operator",
+        };
+        tools::register(&mut tx, &new, now).await.unwrap();
+    }
+    let new = NewPolicy {
+        id: id(),
+        source: POLICY,
+        sha256: Sha256::digest(POLICY).into(),
+        created_by: "user:operator",
+    };
+    let draft = policies::draft(&mut tx, &new, now).await.unwrap();
+    policies::publish(&mut tx, draft.number, "user:operator", now)
+        .await
+        .unwrap();
+    let tenant = tx.tenant();
+    tx.commit().await.unwrap();
+    (tenant, principal)
+}
+
+fn limits() -> DefaultLimits {
+    let limits = Limits {
+        rpm: 6_000,
+        burst: 1_000,
+        concurrency: 100,
+        daily_cost: MicroUsd(50_000_000),
+    };
+    DefaultLimits {
+        principal: limits,
+        tenant: limits,
+        stop_rules: StopRules {
+            max_plan_depth: 12,
+            max_retries: 3,
+        },
+    }
+}
+
+fn settings(call_deadline: StdDuration) -> GateSettings {
+    GateSettings {
+        public_url: URL.to_owned(),
+        allowed_hosts: vec!["gate.example.com".to_owned()],
+        allowed_origins: Vec::new(),
+        max_body_bytes: 1 << 20,
+        network_prefix: NetworkPrefix::default(),
+        body_deadline: StdDuration::from_secs(5),
+        call_deadline,
+    }
+}
+
+fn verifier(
+    control: &ControlStore,
+    keys: &Arc<LocalKeys>,
+    clock: &Arc<dyn Clock>,
+) -> TokenVerifier {
+    let issuer = PlatformIssuer::new(URL, Arc::clone(keys), Arc::clone(clock));
+    TokenVerifier::new(VerifierParts {
+        issuers: Arc::new(issuer),
+        bindings: Arc::new(control.clone()),
+        keys: Arc::clone(keys),
+        clock: Arc::clone(clock),
+        proxies: TrustedProxies::default(),
+        cache_entries: 1_000,
+        binding_timeout: StdDuration::from_mins(1),
+    })
+}
