@@ -74,7 +74,4 @@ pub trait Directory: Send + Sync + fmt::Debug {
         by: Id<ClientSecret>,
         now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Vec<ClientGrant>, DirectoryError>>;
-
-    /// Whether there is a tenant of this name.
-    fn has_tenant<'a>(&'a self, slug: &'a str) -> BoxFuture<'a, Result<bool, DirectoryError>>;
 }

@@ -1,5 +1,6 @@
 //! The documents by which clients find their way: the key set, the authorization server's metadata
-//! (RFC 8414) and a tenant's resource metadata (RFC 9728). They name what exists, and nothing else.
+//! (RFC 8414) and a tenant's resource metadata (RFC 9728). They name what is served, and never
+//! say which tenants there are.
 
 use std::sync::Arc;
 
@@ -12,10 +13,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use portcullis_wire::{Problem, Slug};
 use serde::Serialize;
-use tracing::error;
 
 use super::OAuth;
-use super::error::chain;
 
 /// RFC 7517 §5.
 #[derive(Serialize)]
@@ -87,38 +86,32 @@ pub(super) async fn authorization_server(State(oauth): State<Arc<OAuth>>) -> Res
 }
 
 /// `GET /.well-known/oauth-protected-resource/t/{slug}/mcp`
+///
+/// The document follows from the name alone, so it does not say whether there is such a tenant.
 pub(super) async fn protected_resource(
     State(oauth): State<Arc<OAuth>>,
     Path(slug): Path<String>,
 ) -> Response {
     if !is_slug(&slug) {
-        return problem(Slug::NotFound);
+        return absent();
     }
-    match oauth.directory.has_tenant(&slug).await {
-        Ok(true) => Json(ProtectedResource {
-            resource: oauth.resource(&slug),
-            authorization_servers: [&oauth.settings.public_url],
-            bearer_methods_supported: ["header"],
-        })
-        .into_response(),
-        Ok(false) => problem(Slug::NotFound),
-        Err(cause) => {
-            error!(error = chain(&cause), "no resource metadata was given");
-            problem(Slug::Unavailable)
-        }
-    }
+    Json(ProtectedResource {
+        resource: oauth.resource(&slug),
+        authorization_servers: [&oauth.settings.public_url],
+        bearer_methods_supported: ["header"],
+    })
+    .into_response()
 }
 
-/// Whether a text could be a tenant's name in URLs, so that nothing else is looked up.
+/// Whether a text could be a tenant's name in URLs.
 fn is_slug(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(inner)
 }
 
-fn problem(slug: Slug) -> Response {
-    let status = StatusCode::from_u16(slug.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let problem = Problem::new(slug, "There is no such resource.");
-    let mut response = (status, Json(problem)).into_response();
+fn absent() -> Response {
+    let problem = Problem::new(Slug::NotFound, "There is no such resource.");
+    let mut response = (StatusCode::NOT_FOUND, Json(problem)).into_response();
     let json = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

@@ -27,17 +27,6 @@ impl Directory for ControlStore {
             .map(|found| found.map_err(|error| DirectoryError(Box::new(error))))
             .boxed()
     }
-
-    fn has_tenant<'a>(&'a self, slug: &'a str) -> BoxFuture<'a, Result<bool, DirectoryError>> {
-        async move {
-            let mut tx = self.platform().await?;
-            Ok(tenants::by_slug(&mut tx, slug).await?.is_some())
-        }
-        .map(|found: Result<bool, StoreError>| {
-            found.map_err(|error| DirectoryError(Box::new(error)))
-        })
-        .boxed()
-    }
 }
 
 /// Asks the same four questions whether the client exists or not. For one that does not, three of

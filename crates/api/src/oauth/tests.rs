@@ -5,7 +5,7 @@ mod documents;
 mod issued;
 mod refused;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,7 +45,6 @@ pub(super) const PEER: &str = "192.0.2.1:4711";
 pub(super) struct MemoryDirectory {
     pub(super) clients: Mutex<HashMap<Id<Principal>, Client>>,
     pub(super) grants: Mutex<Vec<ClientGrant>>,
-    tenants: HashSet<String>,
     /// By which secrets clients proved themselves.
     pub(super) proofs: Mutex<Vec<Id<ClientSecret>>>,
     pub(super) asked: AtomicUsize,
@@ -81,14 +80,6 @@ impl Directory for MemoryDirectory {
             self.ask()?;
             self.proofs.lock().unwrap().push(by);
             Ok(self.grants.lock().unwrap().clone())
-        }
-        .boxed()
-    }
-
-    fn has_tenant<'a>(&'a self, slug: &'a str) -> BoxFuture<'a, Result<bool, DirectoryError>> {
-        async move {
-            self.ask()?;
-            Ok(self.tenants.contains(slug))
         }
         .boxed()
     }
@@ -200,7 +191,6 @@ impl Server {
                 grant("flags.write:staging", None),
                 grant("refunds.write", Some("support")),
             ]),
-            tenants: HashSet::from(["acme".to_owned(), "globex".to_owned()]),
             ..MemoryDirectory::default()
         });
         let clock = Arc::new(ManualClock::at(NOW));
