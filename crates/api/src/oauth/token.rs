@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use portcullis_domain::Scope;
 use portcullis_domain::id::{ClientSecret, Id, Principal};
 use secrecy::ExposeSecret;
@@ -44,7 +44,12 @@ pub(super) async fn issue(
 ) -> Response {
     let answer = match body {
         Ok(body) => oauth.issue(peer.ip(), &uri, &headers, &body).await,
-        Err(_unread) => Err(OAuthError::TooLarge),
+        Err(unread) if unread.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(OAuthError::TooLarge)
+        }
+        Err(_broken) => Err(OAuthError::InvalidRequest(
+            "the body broke off, or came too slowly",
+        )),
     };
     answer.map(Json).into_response()
 }

@@ -1,11 +1,13 @@
 //! What stands around every route: the headers of every answer, and the wall that no panic passes.
 
 use std::any::Any;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
@@ -14,10 +16,11 @@ use axum::http::header::{
 use axum::http::uri::Authority;
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, stream};
 use portcullis_domain::TraceId;
 use portcullis_keys::entropy;
 use portcullis_wire::{Problem, Slug};
+use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
 use crate::config::Server;
@@ -30,12 +33,14 @@ pub(super) fn around(router: Router) -> Router {
         .layer(middleware::from_fn(edge))
 }
 
-/// Routes that only requests of a served host, and of pages of an allowed origin, reach. Without the
-/// first a page could reach them by a name that it makes point here (DNS rebinding).
+/// Routes that only requests of a served host, and of pages of an allowed origin, reach, and whose
+/// bodies come in time. Without the first a page could reach them by a name that it makes point here
+/// (DNS rebinding).
 pub(super) fn guarded(router: Router, server: &Server) -> Router {
     let guard = Arc::new(Guard {
         hosts: server.served_hosts(),
         origins: server.allowed_origins.clone(),
+        body_deadline: Duration::from_secs(server.body_timeout_seconds),
     });
     router.layer(middleware::from_fn_with_state(guard, check))
 }
@@ -43,6 +48,7 @@ pub(super) fn guarded(router: Router, server: &Server) -> Router {
 struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
+    body_deadline: Duration,
 }
 
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response<Body> {
@@ -73,7 +79,27 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
             "this web origin may not call; an operator can add it to `server.allowed_origins`",
         ));
     }
-    next.run(request).await
+    let deadline = guard.body_deadline;
+    next.run(request.map(|body| timely(body, deadline))).await
+}
+
+/// A body that has to end before the deadline: after it, reading fails. Whoever holds a connection
+/// open by sending a byte now and then has to send a new head at least.
+fn timely(body: Body, within: Duration) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let deadline = Instant::now() + within;
+    let chunks = stream::unfold(Some(body.into_data_stream()), move |rest| async move {
+        let mut rest = rest?;
+        match timeout_at(deadline, rest.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(rest))),
+            Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
+            Err(late) => Some((Err(late.into()), None)),
+        }
+    });
+    Body::from_stream(chunks)
 }
 
 async fn edge(request: Request, next: Next) -> Response<Body> {

@@ -1,11 +1,14 @@
 //! The HTTP server: accepting connections, bounding what each may take, ending in good order.
 //!
 //! HTTP/1.1 alone: HTTP/2 in the clear has no client of ours, and comes with TLS. Every bound here
-//! is a refusal to wait for ever: request heads have a deadline and a size, connections a number.
+//! is a refusal to wait for ever: request heads have a deadline and a size, connections a number, in
+//! all and of one peer.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +31,8 @@ use tracing::{debug, warn};
 const MAX_HEADERS: usize = 100;
 /// How long to wait when the system has no more descriptors to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How many connections anybody may have, however few there are in all.
+const LEAST_SHARE: usize = 64;
 
 /// Bounds of the server.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +52,10 @@ pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Bounds,
+    proxies: Vec<IpNet>,
     shutdown: CancellationToken,
 ) {
+    let peers = Arc::new(Peers::new(bounds.connections, proxies));
     let places = Arc::new(Semaphore::new(bounds.connections));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
@@ -57,7 +65,7 @@ pub(super) async fn serve(
         .header_read_timeout(bounds.head_timeout)
         .max_buf_size(bounds.head_bytes)
         .max_headers(MAX_HEADERS);
-    while let Some((stream, peer, place)) = next(&listener, &places, &shutdown).await {
+    while let Some((stream, peer, place)) = next(&listener, &places, &peers, &shutdown).await {
         let connection = builder.serve_connection(TokioIo::new(stream), service(&router, peer));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -76,12 +84,88 @@ pub(super) async fn serve(
     }
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+/// How many connections each peer has, so that one cannot take every place. Peers without a
+/// connection are forgotten, so there are never more than places.
+#[derive(Debug)]
+pub(super) struct Peers {
+    counts: Mutex<HashMap<IpAddr, usize>>,
+    share: usize,
+    /// Of this machine and of the operator's proxies, behind which many clients stand.
+    large_share: usize,
+    proxies: Vec<IpNet>,
+}
+
+impl Peers {
+    pub(super) fn new(connections: usize, proxies: Vec<IpNet>) -> Self {
+        Self {
+            counts: Mutex::default(),
+            share: (connections / 16).max(LEAST_SHARE),
+            large_share: (connections / 2).max(LEAST_SHARE),
+            proxies,
+        }
+    }
+
+    /// One more connection of a peer; none if it has its share.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Share> {
+        let address = peer.to_canonical();
+        let near = address.is_loopback() || self.proxies.iter().any(|net| net.contains(&address));
+        let most = if near { self.large_share } else { self.share };
+        let subscriber = subscriber(address);
+        let mut counts = self.counts();
+        let count = counts.entry(subscriber).or_default();
+        if *count >= most {
+            debug!("a peer has too many connections; one more was closed");
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Share {
+            peers: Arc::clone(self),
+            subscriber,
+        })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Nothing panics while it holds the lock; if it did, the counts would still be whole.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A counted connection of a peer, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    peers: Arc<Peers>,
+    subscriber: IpAddr,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.peers.counts();
+        if let Entry::Occupied(mut entry) = counts.entry(self.subscriber) {
+            let left = entry.get().saturating_sub(1);
+            if left == 0 {
+                entry.remove();
+            } else {
+                entry.insert(left);
+            }
+        }
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 address: what one subscriber has.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+type Place = (tokio::sync::OwnedSemaphorePermit, Share);
 
 /// The next connection that there is a place for; none once the end was asked for.
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    peers: &Arc<Peers>,
     shutdown: &CancellationToken,
 ) -> Option<(TcpStream, SocketAddr, Place)> {
     let accepted = async {
@@ -90,12 +174,9 @@ async fn next(
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    // Small answers must not wait for the acknowledgement of the one before.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        debug!(%error, "a connection was gone at once");
-                        continue;
+                    if let Some(share) = welcome(&stream, peer, peers) {
+                        return Some((stream, peer, (place, share)));
                     }
-                    return Some((stream, peer, place));
                 }
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -109,6 +190,16 @@ async fn next(
         () = shutdown.cancelled() => None,
         accepted = accepted => accepted,
     }
+}
+
+/// Readies an accepted connection; none if it is to be closed.
+fn welcome(stream: &TcpStream, peer: SocketAddr, peers: &Arc<Peers>) -> Option<Share> {
+    // Small answers must not wait for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "a connection was gone at once");
+        return None;
+    }
+    peers.enter(peer.ip())
 }
 
 /// The routes, told who calls.

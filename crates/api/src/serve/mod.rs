@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use ipnet::IpNet;
 use portcullis_domain::Clock;
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::gate::Gate;
@@ -46,6 +47,7 @@ pub struct Replica {
     router: Router,
     sweeper: Sweeper,
     bounds: Bounds,
+    proxies: Vec<IpNet>,
 }
 
 impl Replica {
@@ -60,6 +62,7 @@ impl Replica {
         let clock = SystemClock;
         let keys = LocalKeys::open_or_create(&config.keys.file, clock.now())?;
         let bounds = bounds(&config.server);
+        let proxies = config.server.trusted_proxies.clone();
         let sweeper = Sweeper::new(&config)?;
         let parts = Parts {
             config,
@@ -73,6 +76,7 @@ impl Replica {
             router,
             sweeper,
             bounds,
+            proxies,
         })
     }
 
@@ -80,7 +84,7 @@ impl Replica {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let stop = CancellationToken::new();
         let jobs = jobs::start(&self.gate, self.sweeper, &stop);
-        http::serve(listener, self.router, self.bounds, shutdown).await;
+        http::serve(listener, self.router, self.bounds, self.proxies, shutdown).await;
         finish_calls(&self.gate, self.bounds.drain).await;
         stop.cancel();
         jobs.wait().await;

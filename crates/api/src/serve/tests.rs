@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::routing::get;
+use axum::extract::rejection::StringRejection;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::http::Bounds;
+use super::http::{Bounds, Peers};
 use super::{edge, http};
 use crate::config::{self, Environment};
 
@@ -54,7 +55,8 @@ async fn start(bounds: Bounds) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let serving = http::serve(listener, edge::around(router), bounds, shutdown.clone());
+    let router = edge::around(router);
+    let serving = http::serve(listener, router, bounds, Vec::new(), shutdown.clone());
     Running {
         address,
         shutdown,
@@ -142,7 +144,8 @@ async fn a_host_that_is_not_served_and_a_foreign_origin_reach_no_guarded_route()
     let router = edge::around(edge::guarded(inner, &config.server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = http::serve(listener, router, PATIENT, CancellationToken::new());
+    let stop = CancellationToken::new();
+    let serving = http::serve(listener, router, PATIENT, Vec::new(), stop);
     TaskTracker::new().spawn(serving);
     for (headers, passes) in [
         ("host: gate.example.com\r\n", true),
@@ -163,6 +166,54 @@ async fn a_host_that_is_not_served_and_a_foreign_origin_reach_no_guarded_route()
         let answer = read(send(address, &request).await).await;
         assert_eq!(answer.ends_with("ok"), passes, "{headers}: {answer}");
         assert!(answer.contains("cache-control: no-store"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let text = include_str!("../../tests/production.toml")
+        .replace("profile = \"production\"", "profile = \"local\"")
+        .replace("[control]", "body_timeout_seconds = 1\n[control]");
+    let config = config::parse(&text, &Environment::default()).unwrap();
+    let echo = |body: Result<String, StringRejection>| async move {
+        body.unwrap_or_else(|error| format!("unread: {}", error.status()))
+    };
+    let inner = Router::new().route("/echo", post(echo));
+    let router = edge::around(edge::guarded(inner, &config.server));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = http::serve(listener, router, PATIENT, Vec::new(), stop);
+    TaskTracker::new().spawn(serving);
+    let head = "POST /echo HTTP/1.1\r\nhost: gate.example.com\r\nconnection: close\r\n";
+    for (body, said) in [
+        ("content-length: 4\r\n\r\nbody", "body"),
+        ("content-length: 4\r\n\r\nbo", "unread: 400 bad request"),
+        (
+            "transfer-encoding: chunked\r\n\r\n2\r\nbo\r\n",
+            "unread: 400 bad request",
+        ),
+    ] {
+        let answer = read(send(address, &format!("{head}{body}")).await).await;
+        assert!(answer.ends_with(said), "{answer}");
+    }
+}
+
+#[test]
+fn one_peer_does_not_take_every_place() {
+    let peers = Arc::new(Peers::new(1_600, vec!["198.51.100.0/24".parse().unwrap()]));
+    let enter = |text: &str| peers.enter(text.parse().unwrap());
+    for (peer, same, other, share) in [
+        ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", 100),
+        ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", 100),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.2", 800),
+        ("198.51.100.7", "198.51.100.7", "198.51.100.8", 800),
+    ] {
+        let held: Vec<_> = (0..share).map(|_| enter(peer).unwrap()).collect();
+        assert!(enter(same).is_none(), "{peer}");
+        assert!(enter(other).is_some(), "{peer}");
+        drop(held);
+        assert!(enter(same).is_some(), "{peer}");
     }
 }
 

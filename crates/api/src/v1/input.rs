@@ -91,7 +91,7 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Api
             if rejection.status() == http::StatusCode::PAYLOAD_TOO_LARGE {
                 ApiError::TooLarge(MAX_BODY_BYTES)
             } else {
-                ApiError::Malformed("the body broke off".to_owned())
+                ApiError::Malformed("the body broke off, or came too slowly".to_owned())
             }
         })
 }
