@@ -129,7 +129,7 @@ pub struct WriterOptions {
     pub queue_rows_per_tenant: usize,
     /// The most records that wait.
     pub queue_rows: usize,
-    /// The most bytes that wait.
+    /// The most bytes that wait, a quarter of them of one tenant.
     pub queue_bytes: usize,
     /// How long one commit may take before its outcome counts as unknown.
     pub write_timeout: Duration,

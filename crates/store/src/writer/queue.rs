@@ -9,6 +9,9 @@ use tokio::sync::oneshot;
 
 use super::{NewRecord, RecordError, WriterOptions};
 
+/// One tenant takes at most this part of the bytes that may wait.
+const SHARES: usize = 4;
+
 /// A record and who waits for it.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -16,9 +19,16 @@ pub(super) struct Pending {
     pub(super) reply: oneshot::Sender<Result<(), RecordError>>,
 }
 
+/// What waits of one tenant.
+#[derive(Debug, Default)]
+struct Waiting {
+    records: VecDeque<Pending>,
+    bytes: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Queue {
-    tenants: HashMap<Id<Tenant>, VecDeque<Pending>>,
+    tenants: HashMap<Id<Tenant>, Waiting>,
     /// Tenants that have records waiting, each once.
     turns: VecDeque<Id<Tenant>>,
     rows: usize,
@@ -43,7 +53,8 @@ impl Queue {
         if self.closed {
             return Err(RecordError::Stopping);
         }
-        let bytes = self.bytes.saturating_add(pending.record.bytes());
+        let size = pending.record.bytes();
+        let bytes = self.bytes.saturating_add(size);
         // A record bigger than the whole bound still goes when nothing else waits.
         if self.rows >= self.bounds.queue_rows || (self.rows > 0 && bytes > self.bounds.queue_bytes)
         {
@@ -51,13 +62,19 @@ impl Queue {
         }
         let tenant = pending.record.tenant;
         let waiting = self.tenants.entry(tenant).or_default();
-        if waiting.len() >= self.bounds.queue_rows_per_tenant {
+        let own = waiting.bytes.saturating_add(size);
+        // Here, too, a record that is bigger goes when nothing else of its tenant waits.
+        let own_bound = self.bounds.queue_bytes / SHARES;
+        let full = waiting.records.len() >= self.bounds.queue_rows_per_tenant
+            || (!waiting.records.is_empty() && own > own_bound);
+        if full {
             return Err(RecordError::Busy);
         }
-        if waiting.is_empty() {
+        if waiting.records.is_empty() {
             self.turns.push_back(tenant);
         }
-        waiting.push_back(pending);
+        waiting.records.push_back(pending);
+        waiting.bytes = own;
         self.rows = self.rows.saturating_add(1);
         self.bytes = bytes;
         Ok(())
@@ -88,13 +105,14 @@ impl Queue {
     fn next(&mut self, room: usize, first: bool) -> Option<(Pending, usize)> {
         let tenant = self.turns.pop_front()?;
         let waiting = self.tenants.get_mut(&tenant)?;
-        let size = waiting.front()?.record.bytes();
+        let size = waiting.records.front()?.record.bytes();
         if size > room && !first {
             self.turns.push_front(tenant);
             return None;
         }
-        let pending = waiting.pop_front()?;
-        if waiting.is_empty() {
+        let pending = waiting.records.pop_front()?;
+        waiting.bytes = waiting.bytes.saturating_sub(size);
+        if waiting.records.is_empty() {
             self.tenants.remove(&tenant);
         } else {
             self.turns.push_back(tenant);

@@ -70,6 +70,22 @@ fn a_tenant_cannot_fill_the_queue_of_the_others() {
 }
 
 #[test]
+fn a_tenants_large_records_leave_the_others_room() {
+    let mut queue = queue(|options| options.queue_bytes = 16_000);
+    queue.push(pending(tenant(1), 1_000)).unwrap();
+    queue.push(pending(tenant(1), 1_000)).unwrap();
+    assert!(matches!(
+        queue.push(pending(tenant(1), 1_000)),
+        Err(RecordError::Busy)
+    ));
+    // One that is larger than the share still goes alone.
+    queue.push(pending(tenant(2), 8_000)).unwrap();
+    queue.take();
+    queue.push(pending(tenant(1), 1_000)).unwrap();
+    queue.push(pending(tenant(1), 1_000)).unwrap();
+}
+
+#[test]
 fn rows_and_bytes_in_all_are_bounded() {
     let mut rows = queue(|options| options.queue_rows = 1);
     rows.push(pending(tenant(1), 0)).unwrap();
