@@ -139,20 +139,30 @@ pub async fn by_id(tx: &mut RegionTx, id: Id<Record>) -> Result<Option<RecordRow
     .transpose()
 }
 
-/// The records of a trace, oldest first, at most 1,000.
+/// The records of a trace that are older than `before`, newest first, at most `limit` and at most
+/// 1,000.
 ///
 /// # Errors
 /// Fails where the database cannot be reached.
-pub async fn by_trace(tx: &mut RegionTx, trace: TraceId) -> Result<Vec<RecordRow>, StoreError> {
+pub async fn by_trace(
+    tx: &mut RegionTx,
+    trace: TraceId,
+    before: Option<Id<Record>>,
+    limit: u32,
+) -> Result<Vec<RecordRow>, StoreError> {
     let operation = "read the records of a trace";
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         Raw,
         "select id, kind, trace_id, intent_id, principal_id, tool, verdict, started_at, ended_at,
                 canonical, leaf_hash, signature, key_id
-         from records where tenant_id = $1 and trace_id = $2 order by id limit 1000",
+         from records
+         where tenant_id = $1 and trace_id = $2 and ($3::uuid is null or id < $3)
+         order by id desc limit $4",
         tenant,
-        trace.as_bytes().as_slice()
+        trace.as_bytes().as_slice(),
+        before.map(|before| before.as_uuid()),
+        i64::from(limit.clamp(1, 1_000))
     )
     .fetch_all(tx.connection())
     .await

@@ -111,9 +111,7 @@ async fn in_pool(
     let mut tx = region.begin(tenant).await?;
     let rows = match wanted {
         Wanted::Trace(trace) => {
-            let mut rows = records::by_trace(&mut tx, trace).await?;
-            rows.retain(|row| window.after.is_none_or(|before| row.id < before));
-            rows
+            records::by_trace(&mut tx, trace, window.after, window.rows()).await?
         }
         Wanted::Time(from, until) => {
             let filter = RecordFilter {

@@ -159,6 +159,30 @@ async fn a_time_is_read_in_pages_across_pools() {
 }
 
 #[tokio::test]
+async fn a_trace_is_read_in_pages_across_pools() {
+    let recorded = Recorded::start().await;
+    for (second, pool) in [Pool::EuWest, Pool::UsEast, Pool::EuWest]
+        .into_iter()
+        .enumerate()
+    {
+        let second = i64::try_from(second).unwrap();
+        write(&recorded.regions[&pool], recorded.acme, second, TRACE).await;
+    }
+    let first = recorded.list(&format!("trace_id={TRACE}&limit=2")).await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let query = format!("trace_id={TRACE}&limit=2&cursor={cursor}");
+    let second = recorded.list(&query).await;
+    assert!(second.get("next_cursor").is_none(), "{second}");
+    let ids: Vec<_> = [&first, &second]
+        .into_iter()
+        .flat_map(|page| page["items"].as_array().unwrap())
+        .map(|item| item["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
+}
+
+#[tokio::test]
 async fn another_tenants_records_are_not_there() {
     let recorded = Recorded::start().await;
     for region in recorded.regions.values() {

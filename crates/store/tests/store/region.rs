@@ -115,14 +115,14 @@ async fn a_record_is_read_as_it_was_written_by_its_tenant_alone() {
         (inputs.arguments, inputs.answer),
         (wrote.arguments, wrote.answer)
     );
-    let of_trace = records::by_trace(&mut tx, new.record.trace_id)
+    let of_trace = records::by_trace(&mut tx, new.record.trace_id, None, 10)
         .await
         .unwrap();
     assert_eq!(of_trace.len(), 1);
     let mut tx = store.begin(globex).await.unwrap();
     assert_eq!(records::by_id(&mut tx, new.record.id).await.unwrap(), None);
     assert_eq!(records::inputs(&mut tx, new.record.id).await.unwrap(), None);
-    let of_trace = records::by_trace(&mut tx, new.record.trace_id)
+    let of_trace = records::by_trace(&mut tx, new.record.trace_id, None, 10)
         .await
         .unwrap();
     assert_eq!(of_trace, []);
@@ -166,8 +166,38 @@ async fn records_are_listed_newest_first_within_their_time() {
         listed(records::list(&mut tx, filter).await.unwrap()),
         [ids[2]]
     );
-    let none = records::by_trace(&mut tx, TraceId::from_bytes([1; 16])).await;
+    let none = records::by_trace(&mut tx, TraceId::from_bytes([1; 16]), None, 10).await;
     assert_eq!(none.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_long_trace_is_read_in_pages_newest_first() {
+    let database = Cluster::shared().await.region().await;
+    let store = fixture::region(&database).await;
+    let tenant = id();
+    let trace = TraceId::from_bytes([7; 16]);
+    let mut made = Vec::new();
+    for minutes in 0..5 {
+        let mut new = record(tenant);
+        new.record.id = id_at(NOW + Duration::minutes(minutes));
+        new.record.trace_id = trace;
+        new.inputs = None;
+        made.push(new);
+    }
+    let mut left: Vec<Id<Record>> = made.iter().rev().map(|new| new.record.id).collect();
+    write(&store, made).await;
+    let mut tx = store.begin(tenant).await.unwrap();
+    let mut before = None;
+    while !left.is_empty() {
+        let page = records::by_trace(&mut tx, trace, before, 2).await.unwrap();
+        let page: Vec<Id<Record>> = page.into_iter().map(|row| row.id).collect();
+        let rest = left.split_off(left.len().min(2));
+        assert_eq!(page, left);
+        before = page.last().copied();
+        left = rest;
+    }
+    let end = records::by_trace(&mut tx, trace, before, 2).await;
+    assert_eq!(end.unwrap(), []);
 }
 
 async fn partition_of(database: &Database<'_>, at: OffsetDateTime) -> String {
