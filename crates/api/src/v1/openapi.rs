@@ -1,6 +1,8 @@
 //! The API's description, OpenAPI 3.1, made from the routes themselves. What holds for every route
 //! (credentials, problems, preconditions, idempotency keys) is added here, once.
 
+use std::sync::LazyLock;
+
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -29,7 +31,8 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
 
 /// Anybody may read it: it is part of the documentation.
 pub(super) async fn serve() -> Result<Response, ApiError> {
-    let text = openapi_json().map_err(|error| ApiError::internal(&error))?;
+    static TEXT: LazyLock<Result<String, serde_json::Error>> = LazyLock::new(openapi_json);
+    let text = TEXT.as_deref().map_err(|error| ApiError::internal(error))?;
     let mut response = text.into_response();
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
