@@ -72,9 +72,9 @@ pub enum CliError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// A policy does not hold.
+    /// Something is not as the command needs it.
     #[error("{0}")]
-    Policy(String),
+    Failed(String),
     /// Standard output is gone.
     #[error("cannot write the output: {0}")]
     Output(#[source] std::io::Error),
@@ -98,7 +98,7 @@ impl CliError {
             | Self::TokenRefused { .. }
             | Self::Foreign { .. }
             | Self::File { .. }
-            | Self::Policy(_)
+            | Self::Failed(_)
             | Self::Output(_)
             | Self::Entropy(_) => EXIT_FAILED,
         }
@@ -106,10 +106,13 @@ impl CliError {
 }
 
 fn told(problem: &Problem) -> String {
-    let mut text = problem.title.clone();
-    if !problem.detail.is_empty() {
-        text = format!("{text}: {}", problem.detail);
-    }
+    let title = problem.title.to_lowercase();
+    let mut text = match problem.detail.as_str() {
+        "" => problem.title.clone(),
+        // Some details say it all again.
+        detail if detail.to_lowercase().starts_with(&title) => detail.to_owned(),
+        detail => format!("{}: {detail}", problem.title),
+    };
     if let Some(list) = problem.facts.get("diagnostics").and_then(|v| v.as_array()) {
         for item in list {
             let number = |name| item.get(name).and_then(serde_json::Value::as_u64);

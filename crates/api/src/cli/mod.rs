@@ -77,6 +77,10 @@ pub async fn run(
     };
     match result {
         Ok(()) => error::EXIT_OK,
+        // Whoever reads has seen enough.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            error::EXIT_OK
+        }
         Err(error) => {
             // Where standard error is gone too, the exit code still tells.
             let _ = writeln!(hints, "portcullis: {error}");

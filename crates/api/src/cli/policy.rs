@@ -99,7 +99,8 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
             let publish = [&path[..], &["publish"]].concat();
             let body = PublishPolicy { accept_warnings };
             let etag = present.etag.as_deref();
-            let published = client.post_to_version(&publish, etag, &body).await?;
+            let published = client.post_to_version(&publish, etag, &body).await;
+            let published = published.map_err(name_the_option)?;
             session.output.value(&published.value, card)
         }
         Command::List { tenant } => {
@@ -127,6 +128,18 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
             })
         }
     }
+}
+
+/// A refusal for warnings says which option accepts them.
+fn name_the_option(error: CliError) -> CliError {
+    let CliError::Refused(mut problem) = error else {
+        return error;
+    };
+    if problem.facts.contains_key("diagnostics") {
+        let remedy = "Read the warnings, then publish again with --accept-warnings";
+        problem.remedy = Some(remedy.to_owned());
+    }
+    CliError::Refused(problem)
 }
 
 async fn check(
@@ -175,7 +188,7 @@ async fn check(
     if holds {
         Ok(())
     } else {
-        Err(CliError::Policy(format!(
+        Err(CliError::Failed(format!(
             "{place} does not hold; correct the places above"
         )))
     }

@@ -75,7 +75,7 @@ pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), C
     let metadata = http.get(client::below(&server, &path)?);
     let (status, _, body) = client::exchange(&server, metadata).await?;
     if status == http::StatusCode::NOT_FOUND {
-        return Err(CliError::Usage(format!(
+        return Err(CliError::Failed(format!(
             "the server has no tenant {tenant}"
         )));
     }

@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// How many at most, 1 to 200; 50 where absent.
+    #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub(super) cursor: Option<String>,
@@ -24,6 +25,7 @@ pub(super) struct TokenQuery {
     /// The tenant's slug or id. Where absent: the caller's own, or the platform's tokens.
     pub(super) tenant: Option<String>,
     /// How many at most, 1 to 200; 50 where absent.
+    #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub(super) cursor: Option<String>,
@@ -44,6 +46,7 @@ pub(super) struct RecordQuery {
     #[serde(default, with = "time::serde::rfc3339::option")]
     pub(super) to: Option<OffsetDateTime>,
     /// How many at most, 1 to 200; 50 where absent.
+    #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub(super) cursor: Option<String>,

@@ -1,8 +1,10 @@
-//! A private PostgreSQL, started once a test process and gone with it, however that ends. Each test
-//! has databases of its own, cloned from migrated templates.
+//! A private PostgreSQL, started once a test process and gone with it, however that ends. Its data
+//! folder is a copy of one that was migrated once for all processes; each test has databases of its
+//! own, cloned from templates.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +13,8 @@ use std::time::Duration;
 
 use portcullis_domain::Pool;
 use portcullis_store::{ConnectOptions, ControlStore, RegionStore, migrate, roles};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::platform::at;
@@ -21,7 +24,7 @@ const SUPERVISE: &str = r#"set -e
 trap : INT TERM
 trap 'pg_ctl -D "$1/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$1"' EXIT
 PATH="$2:$PATH"
-initdb -D "$1/data" -A trust -U postgres --no-sync -E UTF8 --locale=C >/dev/null 2>&1
+[ -d "$1/data" ] || initdb -D "$1/data" -A trust -U postgres --no-sync --wal-segsize=1 -E UTF8 --locale=C >/dev/null 2>&1
 pg_ctl -w -D "$1/data" -l "$1/log" -o "-c listen_addresses='' -k $1 -c fsync=off -c max_connections=200" start >/dev/null
 echo ready
 cat >/dev/null"#;
@@ -44,14 +47,27 @@ impl Cluster {
     }
 
     async fn start() -> Self {
+        Self::on(Some(&prepared().await))
+    }
+
+    /// A server on a copy of a data folder, or on an empty one.
+    fn on(data: Option<&Path>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("portcullis-management-")
             .tempdir()
             .unwrap()
             .keep();
+        if let Some(data) = data {
+            must(
+                Command::new("cp")
+                    .arg("-a")
+                    .args([data, &directory.join("data")]),
+            );
+        }
         let mut command = Command::new("sh");
         if let Some((uid, gid)) = unprivileged() {
-            chown(&directory, Some(uid), Some(gid)).unwrap();
+            let whose = format!("{uid}:{gid}");
+            must(Command::new("chown").args(["-R", &whose]).arg(&directory));
             command.uid(uid).gid(gid);
         }
         let mut supervisor = command
@@ -69,24 +85,17 @@ impl Cluster {
             .read_line(&mut line)
             .unwrap();
         assert_eq!(line.trim(), "ready", "PostgreSQL did not start");
-        let cluster = Self {
+        Self {
             directory,
             _supervisor: supervisor,
-        };
-        cluster.prepare().await;
-        cluster
+        }
     }
 
     async fn prepare(&self) {
-        let password = || SecretString::from("a password");
-        let passwords = roles::Passwords {
-            owner: password(),
-            app: password(),
-            recorder: password(),
-            sweeper: password(),
-        };
         let administrator = self.url("postgres", "postgres");
-        roles::bootstrap(&administrator, &passwords).await.unwrap();
+        roles::bootstrap(&administrator, &passwords())
+            .await
+            .unwrap();
         for name in ["control", "eu_west", "us_east"] {
             roles::create_database(&administrator, name).await.unwrap();
         }
@@ -163,6 +172,68 @@ impl Cluster {
             .await
             .unwrap()
     }
+}
+
+/// A data folder with roles and migrated templates. The first process that needs it makes it; a
+/// change of the migrations makes another.
+async fn prepared() -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let lock = File::create(place.join("management.lock")).unwrap();
+    lock.lock().unwrap();
+    let ready = place.join(format!("management-{}", fingerprint()));
+    if !ready.exists() {
+        let making = Cluster::on(None);
+        making.prepare().await;
+        let data = making.directory.join("data");
+        let mut stop = Command::new(binaries().join("pg_ctl"));
+        if let Some((uid, gid)) = unprivileged() {
+            stop.uid(uid).gid(gid);
+        }
+        must(
+            stop.current_dir("/")
+                .arg("-D")
+                .arg(&data)
+                .args(["-m", "fast", "-w", "stop"]),
+        );
+        let half = place.join("management-half-made");
+        must(Command::new("rm").arg("-rf").arg(&half));
+        must(Command::new("cp").arg("-a").args([&data, &half]));
+        std::fs::rename(half, &ready).unwrap();
+    }
+    ready
+}
+
+/// Of everything that goes into a prepared data folder.
+fn fingerprint() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
+    let mut files: Vec<PathBuf> = ["control", "region"]
+        .iter()
+        .flat_map(|kind| std::fs::read_dir(root.join(kind)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let mut digest = Sha256::new();
+    digest.update(roles::bootstrap_sql(&passwords()).expose_secret());
+    digest.update(binaries().as_os_str().as_encoded_bytes());
+    for file in files {
+        digest.update(std::fs::read(file).unwrap());
+    }
+    hex::encode(digest.finalize()).chars().take(16).collect()
+}
+
+fn passwords() -> roles::Passwords {
+    let password = || SecretString::from("a password");
+    roles::Passwords {
+        owner: password(),
+        app: password(),
+        recorder: password(),
+        sweeper: password(),
+    }
+}
+
+fn must(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{command:?}");
 }
 
 /// What a test counts in a database, whoever's it is.

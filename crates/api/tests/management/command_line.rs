@@ -242,9 +242,16 @@ async fn a_policy_is_checked_drafted_and_published() {
         .json();
     assert_eq!(drafted["number"], 2);
     shell.run("policy publish --tenant acme 2").await.ok();
+    let empty = shell.file("empty.yaml", "[]\n");
+    shell
+        .run(&format!("policy draft --tenant acme {empty}"))
+        .await
+        .ok();
+    let warned = "policy publish --tenant acme 3";
+    shell.run(warned).await.fails(1, "--accept-warnings");
     let list = shell.run("policy list --tenant acme --json").await.json();
     assert_eq!(
-        (&list[0]["status"], &list[1]["status"]),
+        (&list[1]["status"], &list[2]["status"]),
         (&"published".into(), &"superseded".into())
     );
     let shown = shell.run("policy show --tenant acme 2").await.ok().out;

@@ -88,6 +88,22 @@ impl Recorded {
         }
     }
 
+    /// The ids on all pages of a query.
+    async fn pages(&self, range: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut query = range.to_owned();
+        loop {
+            let page = self.list(&query).await;
+            for item in page["items"].as_array().unwrap() {
+                seen.push(item["id"].as_str().unwrap().to_owned());
+            }
+            match page["next_cursor"].as_str() {
+                Some(cursor) => query = format!("{range}&cursor={cursor}"),
+                None => return seen,
+            }
+        }
+    }
+
     async fn list(&self, query: &str) -> Value {
         let path = format!("/tenants/acme/records?{query}");
         let ask = Ask::get(path).by(&self.platform.acme);
@@ -137,19 +153,8 @@ async fn a_time_is_read_in_pages_across_pools() {
         };
         write(&recorded.regions[&pool], recorded.acme, second, TRACE).await;
     }
-    let mut seen = Vec::new();
     let range = format!("from={}&to={}&limit=2", text_at(1), text_at(8));
-    let mut query = range.clone();
-    loop {
-        let page = recorded.list(&query).await;
-        for item in page["items"].as_array().unwrap() {
-            seen.push(item["id"].as_str().unwrap().to_owned());
-        }
-        match page["next_cursor"].as_str() {
-            Some(cursor) => query = format!("{range}&cursor={cursor}"),
-            None => break,
-        }
-    }
+    let seen = recorded.pages(&range).await;
     let mut expected = seen.clone();
     expected.sort();
     expected.dedup();
