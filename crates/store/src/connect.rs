@@ -131,7 +131,7 @@ pub(crate) fn address(
                 millis(options.idle_in_transaction_timeout),
             ),
             ("synchronous_commit", "on".to_owned()),
-            // A `rollback` outside a transaction is how connections come back clean, no news.
+            // A `begin` in an open transaction is how connections come back clean, no news.
             ("client_min_messages", "error".to_owned()),
         ]))
 }
@@ -178,9 +178,7 @@ pub(crate) async fn open(
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // sqlx 0.9.0 gives a connection back inside an open transaction when a `begin` was
-                // cancelled. Its tenant would be the next caller's.
-                connection.execute("rollback").await?;
+                end_transaction(connection).await?;
                 Ok(true)
             })
         })
@@ -191,6 +189,18 @@ pub(crate) async fn open(
     check_role(database, expected, &mut connection).await?;
     connection.close().await.map_err(unavailable(database))?;
     Ok(pool)
+}
+
+/// Ends the transaction that a connection may be in. sqlx 0.9.0 gives one back inside an open
+/// transaction when a `begin` was cancelled; its tenant would be the next caller's.
+///
+/// A bare `rollback` outside a transaction is a warning in the server's log, a line for each use of
+/// a connection. After a `begin` it is none; only in a transaction that failed is `begin` refused.
+async fn end_transaction(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    if connection.execute("begin; rollback").await.is_err() {
+        connection.execute("rollback").await?;
+    }
+    Ok(())
 }
 
 /// One connection outside any pool.
