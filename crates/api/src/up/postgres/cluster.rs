@@ -48,6 +48,14 @@ const SETTINGS: &[&str] = &[
     "log_statement=none",
 ];
 
+/// How recovery makes sure that files are on the disk before it reads them: where the system can, all
+/// of the file system at once, which takes a tenth of the time of one file after the other.
+const RECOVERY: &str = if cfg!(target_os = "linux") {
+    "recovery_init_sync_method=syncfs"
+} else {
+    "recovery_init_sync_method=fsync"
+};
+
 /// The running server.
 #[derive(Debug)]
 pub(in crate::up) struct Cluster {
@@ -209,7 +217,7 @@ fn spawn(
     let program = binaries.path("postgres");
     let mut command = stopped_with_us(&program, account);
     command.arg("-D").arg(folder.cluster());
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().chain([&RECOVERY]) {
         command.args(["-c", setting]);
     }
     command

@@ -14,27 +14,37 @@ use tracing::warn;
 
 use super::super::error::UpError;
 
-/// How long a fast, then an immediate shutdown may take.
-const PATIENCE: [(Signal, Duration); 2] = [
+/// A signal and how long it may take to work.
+type Patience = (Signal, Duration);
+/// For a server: fast shutdown, then immediate.
+const SERVER: [Patience; 2] = [
     (Signal::SIGINT, Duration::from_secs(20)),
     (Signal::SIGQUIT, Duration::from_secs(5)),
 ];
+/// For a backend whose server is gone: it has nobody to answer.
+const BACKEND: [Patience; 2] = [
+    (Signal::SIGTERM, Duration::from_secs(5)),
+    (Signal::SIGKILL, Duration::from_secs(5)),
+];
 
-/// Ends a server that a killed predecessor left on this cluster, and removes lock files whose
-/// process number now belongs to some other program (PostgreSQL itself sorts out the rest).
+/// Ends what a killed predecessor left of this cluster's server, and removes lock files whose process
+/// number now belongs to some other program (PostgreSQL itself sorts out the rest).
 pub(super) async fn clear(cluster: &Path, sockets: &Path) -> Result<(), UpError> {
-    let Some(pid) = postmaster(cluster)? else {
-        return Ok(());
-    };
-    if !is_alive(pid) {
-        return Ok(());
-    }
-    if is_server_of(pid, cluster) {
+    let recorded = postmaster(cluster)?;
+    if let Some(pid) = recorded.filter(|pid| is_server_of(*pid, cluster)) {
         warn!(
             pid = pid.as_raw(),
             "stopping the PostgreSQL of a killed predecessor"
         );
-        return stop(pid, cluster).await;
+        stop(pid, cluster, SERVER).await?;
+    }
+    // Its backends end by themselves, each when it next waits. With one of them still writing, a
+    // second server would ruin the cluster.
+    for backend in processes_of(cluster) {
+        stop(backend, cluster, BACKEND).await?;
+    }
+    if !recorded.is_some_and(is_alive) {
+        return Ok(());
     }
     for path in [
         cluster.join("postmaster.pid"),
@@ -43,6 +53,20 @@ pub(super) async fn clear(cluster: &Path, sockets: &Path) -> Result<(), UpError>
         remove(&path)?;
     }
     Ok(())
+}
+
+/// Every process that works inside the cluster. Where there is no `/proc` it finds none, and
+/// PostgreSQL's own check of its shared memory is what stops a second server.
+fn processes_of(cluster: &Path) -> Vec<Pid> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .map(Pid::from_raw)
+        .filter(|pid| is_server_of(*pid, cluster))
+        .collect()
 }
 
 /// The process number in the cluster's lock file.
@@ -63,11 +87,13 @@ fn is_alive(pid: Pid) -> bool {
     pid.as_raw() > 0 && !matches!(kill(pid, None), Err(Errno::ESRCH))
 }
 
-/// Whether a process is this cluster's server: PostgreSQL works inside its data folder.
+/// Whether a process is PostgreSQL's and this cluster's: each of them works inside the data folder.
 fn is_server_of(pid: Pid, cluster: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     if process.exists() {
-        return std::fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == cluster);
+        let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let folder = std::fs::read_link(process.join("cwd"));
+        return name.starts_with("post") && folder.is_ok_and(|folder| folder == cluster);
     }
     // Without /proc, the command line names the data folder that we started it with.
     let listed = std::process::Command::new("ps")
@@ -78,8 +104,8 @@ fn is_server_of(pid: Pid, cluster: &Path) -> bool {
     })
 }
 
-async fn stop(pid: Pid, cluster: &Path) -> Result<(), UpError> {
-    for (signal, patience) in PATIENCE {
+async fn stop(pid: Pid, cluster: &Path, how: [Patience; 2]) -> Result<(), UpError> {
+    for (signal, patience) in how {
         match kill(pid, signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => return Ok(()),
@@ -127,6 +153,25 @@ mod tests {
         clear(place.path(), place.path()).await.unwrap();
         assert!(!place.path().join("postmaster.pid").exists());
         assert!(is_alive(Pid::from_raw(i32::try_from(pid).unwrap())));
+    }
+
+    #[tokio::test]
+    async fn a_backend_without_its_server_is_ended_and_a_bystander_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let cluster = place.path().canonicalize().unwrap();
+        let program = cluster.join("postgres");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let start = |program: &Path| {
+            let mut command = std::process::Command::new(program);
+            command.arg("60").current_dir(&cluster).spawn().unwrap()
+        };
+        let mut backend = start(&program);
+        let mut bystander = start(Path::new("/bin/sleep"));
+        clear(&cluster, &cluster).await.unwrap();
+        assert!(!backend.wait().unwrap().success());
+        assert!(bystander.try_wait().unwrap().is_none());
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 
     #[tokio::test]
