@@ -6,6 +6,8 @@ mod cluster;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod conformity;
+#[cfg(test)]
 mod description;
 #[cfg(test)]
 mod foreign;

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use zeroize::Zeroizing;
 
 use crate::cluster::{Cluster, Superuser};
+use crate::conformity;
 
 const NOW: i64 = 1_760_000_040;
 /// Where the platform says that it is.
@@ -261,15 +262,19 @@ impl Platform {
         reply.json()["id"].as_str().unwrap().to_owned()
     }
 
+    /// Sends a request, and holds the answer against the API's description.
     pub(crate) async fn send(&self, ask: Ask) -> Reply {
+        let (method, path) = (ask.method.clone(), ask.path.clone());
         let response = self.router.clone().oneshot(ask.request()).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 16 << 20).await.unwrap();
-        Reply {
+        let reply = Reply {
             status: parts.status,
             headers: parts.headers,
             bytes: bytes.to_vec(),
-        }
+        };
+        conformity::hold(&method, &path, &reply);
+        reply
     }
 
     /// The router, to be served on a socket.
