@@ -37,6 +37,17 @@ pub struct Redaction {
     pub rule: Arc<str>,
 }
 
+/// A field that a rule may have redacted, and where the rule stands in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedRedaction {
+    /// The field, how, and the rule.
+    pub redaction: Redaction,
+    /// The rule's line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+}
+
 /// Where a call has to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

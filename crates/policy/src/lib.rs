@@ -41,7 +41,7 @@ mod tests;
 
 pub use attribute::{ArgumentPath, Attribute};
 pub use catalog::ToolShape;
-pub use decision::{Decision, Redaction, Route};
+pub use decision::{Decision, PlacedRedaction, Redaction, Route};
 pub use diagnostic::{Diagnostic, Severity};
 pub use fact::{Fact, FactValue, Facts};
 pub use policy::Policy;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use crate::attribute::{ArgumentPath, Attribute};
 use crate::catalog::Catalog;
 use crate::condition::{Slots, Truth, View};
-use crate::decision::{Decision, Redaction, Route};
+use crate::decision::{Decision, PlacedRedaction, Redaction, Route};
 use crate::explain;
 use crate::fact::Facts;
 use crate::forecast::Forecast;
-use crate::rule::{Rule, Verdict};
+use crate::rule::{RedactionMode, Rule, Verdict};
 use crate::schema::Lookup;
 
 /// A policy, compiled against a catalog.
@@ -109,6 +109,25 @@ impl Policy {
             arguments,
             argument_slots: slots.arguments(),
         }
+    }
+
+    /// What the rules may have redacted from a tool's results, in the order of the text: of every
+    /// rule that may apply to the tool, whatever else it asks for.
+    pub fn redactions_of(&self, tool: &str) -> Vec<PlacedRedaction> {
+        let applies = |rule: &&Rule| rule.pins.as_ref().is_none_or(|names| names.contains(tool));
+        let of = |rule: &Rule| {
+            let placed = |(field, mode): &(String, RedactionMode)| PlacedRedaction {
+                redaction: Redaction {
+                    field: field.clone(),
+                    mode: *mode,
+                    rule: Arc::clone(&rule.id),
+                },
+                line: rule.place.line,
+                column: rule.place.column,
+            };
+            rule.redactions.iter().map(placed).collect::<Vec<_>>()
+        };
+        self.rules.iter().filter(applies).flat_map(of).collect()
     }
 
     /// Decides a call.

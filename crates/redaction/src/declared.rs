@@ -268,21 +268,67 @@ pub fn drops_required(schema: &Map<String, Value>, rules: &[FieldRule]) -> Vec<S
         document: schema,
         rules: &rules,
         rounds,
+        sought: Sought::Required,
         found: Vec::new(),
         left: MAX_SCHEMAS,
     };
     if !rules.is_empty() {
         search.read(schema, None, &mut Vec::new());
     }
-    search.found.sort();
-    search.found.dedup();
-    search.found
+    search.found()
+}
+
+/// The strings whose form a schema fixes (`enum`, `const`, `format`, `pattern`) and which rules with the
+/// modes `mask`, `hash` and `tokenize` would replace by something of another form, as patterns.
+///
+/// As with [`drops_required`], publishing such a policy is an error, and `…` means that nobody can tell.
+pub fn breaks_forms(schema: &Map<String, Value>, rules: &[FieldRule]) -> Vec<String> {
+    let rules: Vec<Rule<'_>> = rules.iter().map(Rule::new).collect();
+    let rounds = rules.iter().map(|rule| rule.names.len()).max().unwrap_or(0);
+    let mut search = Search {
+        document: schema,
+        rules: &rules,
+        rounds,
+        sought: Sought::Formed,
+        found: Vec::new(),
+        left: MAX_SCHEMAS,
+    };
+    if !rules.is_empty() {
+        search.read(schema, None, &mut Vec::new());
+    }
+    search.found()
+}
+
+/// What is looked for in a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sought {
+    /// Required properties that a rule speaks of.
+    Required,
+    /// Strings of a fixed form that a rule changes.
+    Formed,
+}
+
+/// Whether a schema admits strings and says what they look like.
+fn fixes_a_form(schema: &Map<String, Value>) -> bool {
+    let string = |kind: &Value| kind == "string";
+    let admits = schema.get("type").is_none_or(|kind| {
+        string(kind)
+            || kind
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(string))
+    });
+    let fixed = |keyword: &str| schema.contains_key(keyword);
+    admits
+        && ["enum", "const", "format", "pattern"]
+            .into_iter()
+            .any(fixed)
 }
 
 struct Search<'s> {
     document: &'s Map<String, Value>,
     rules: &'s [Rule<'s>],
     rounds: usize,
+    sought: Sought,
     found: Vec<String>,
     left: usize,
 }
@@ -299,20 +345,9 @@ impl<'s> Search<'s> {
             return;
         }
         self.left -= 1;
-        for name in schema
-            .get("required")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            let Some(name) = name.as_str() else { continue };
-            let here = Path {
-                parent: path,
-                step: Step::Property(name),
-            };
-            if here.rule(self.rules).is_some() {
-                self.found.push(pattern(&here.steps(), str::to_owned));
-            }
+        match self.sought {
+            Sought::Required => self.required(schema, path),
+            Sought::Formed => self.formed(schema, path),
         }
         let document = self.document;
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str)
@@ -331,6 +366,43 @@ impl<'s> Search<'s> {
             self.read(part, path, open);
         }
         self.children(schema, path, open);
+    }
+
+    /// Required properties that a rule speaks of.
+    fn required(&mut self, schema: &Map<String, Value>, path: Option<&Path<'_>>) {
+        let names = schema.get("required").and_then(Value::as_array);
+        for name in names.into_iter().flatten().filter_map(Value::as_str) {
+            let here = Path {
+                parent: path,
+                step: Step::Property(name),
+            };
+            if here.rule(self.rules).is_some() {
+                self.found.push(pattern(&here.steps(), str::to_owned));
+            }
+        }
+    }
+
+    /// A string here whose form is fixed, if a rule changes it or what it stands in. What a rule drops
+    /// has no form any more.
+    fn formed(&mut self, schema: &Map<String, Value>, path: Option<&Path<'_>>) {
+        let Some(here) = path.filter(|_| fixes_a_form(schema)) else {
+            return;
+        };
+        let upwards = std::iter::successors(Some(here), |path| path.parent);
+        let strongest = upwards
+            .filter_map(|path| path.rule(self.rules))
+            .map(|rule| rule.mode)
+            .max();
+        if strongest.is_some_and(|mode| mode != Mode::Drop) {
+            self.found.push(pattern(&here.steps(), str::to_owned));
+        }
+    }
+
+    /// What was found, each once.
+    fn found(mut self) -> Vec<String> {
+        self.found.sort();
+        self.found.dedup();
+        self.found
     }
 
     fn children(

@@ -28,7 +28,7 @@ mod rule;
 mod scan;
 mod walk;
 
-pub use declared::{Declared, drops_required};
+pub use declared::{Declared, breaks_forms, drops_required};
 pub use hit::Finding;
 pub use key::HashKey;
 pub use kind::Kind;

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Declared, FieldRule, HashKey, Kind, Mode, Report, contains_pii, drops_required, find,
-    redact_json, redact_text,
+    Declared, FieldRule, HashKey, Kind, Mode, Report, breaks_forms, contains_pii, drops_required,
+    find, redact_json, redact_text,
 };
 
 mod corpus;

@@ -11,6 +11,7 @@ use super::client::Client;
 use super::error::CliError;
 use super::output;
 use super::session::{Session, read_text};
+use crate::v1::outputs;
 use crate::v1::policies::{diagnostic, shape};
 
 const MAX_FILE_BYTES: u64 = 512 << 10;
@@ -160,7 +161,11 @@ async fn check(
     };
     let shapes: Vec<_> = definitions.iter().map(shape).collect();
     let (found, holds) = match portcullis_policy::load(&text, &shapes) {
-        Ok(loaded) => (loaded.warnings, true),
+        Ok(loaded) => {
+            let broken = outputs::broken(&loaded.policy, &definitions);
+            let holds = broken.is_empty();
+            (broken.into_iter().chain(loaded.warnings).collect(), holds)
+        }
         Err(found) => (found, false),
     };
     let found: Vec<PolicyDiagnostic> = found.into_iter().map(diagnostic).collect();

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod input;
 mod limits;
 mod openapi;
+pub mod outputs;
 pub mod page;
 pub mod policies;
 mod principals;

@@ -21,6 +21,7 @@ use super::error::ApiError;
 use super::etag::{ETag, IfMatch};
 use super::idempotency::{Answer, Attempt, Post};
 use super::input::{JsonBody, Name, Parameters, YamlBody};
+use super::outputs;
 use super::page::{Cursor, window};
 use super::query::PageQuery;
 use super::tools::definition;
@@ -65,7 +66,14 @@ async fn compile(tx: &mut ControlTx, source: &str) -> Result<Vec<PolicyDiagnosti
     let definitions = catalog(tx).await?;
     let shapes: Vec<_> = definitions.iter().map(shape).collect();
     match portcullis_policy::load(source, &shapes) {
-        Ok(loaded) => Ok(loaded.warnings.into_iter().map(diagnostic).collect()),
+        Ok(loaded) => {
+            let broken = outputs::broken(&loaded.policy, &definitions);
+            if !broken.is_empty() {
+                let broken = broken.into_iter().map(diagnostic);
+                return Err(ApiError::Policy(broken.collect()));
+            }
+            Ok(loaded.warnings.into_iter().map(diagnostic).collect())
+        }
         Err(found) => Err(ApiError::Policy(
             found.into_iter().map(diagnostic).collect(),
         )),

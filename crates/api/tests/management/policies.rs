@@ -99,6 +99,37 @@ async fn a_text_that_does_not_hold_is_refused_with_its_places() {
 }
 
 #[tokio::test]
+async fn a_redaction_that_breaks_a_tools_own_output_is_refused() {
+    let platform = Platform::start().await;
+    for (field, mode, refused) in [
+        ("currency", "drop", true),
+        ("status", "mask", true),
+        ("placedOn", "hash", true),
+        ("email", "mask", false),
+    ] {
+        let text = format!(
+            "- rule: x\n  when: {{ tool: orders.get }}\n  decision: allow\n  redact: [{{ field: {field}, mode: {mode} }}]\n"
+        );
+        let reply = draft(&platform, &text).await;
+        if refused {
+            let problem = reply.refused(422, "invalid-request").json();
+            let found = &problem["facts"]["diagnostics"][0];
+            assert_eq!(
+                (&found["line"], &found["severity"]),
+                (&json!(1), &json!("error"))
+            );
+            let message = found["message"].as_str().unwrap();
+            assert!(
+                message.contains(field) && message.contains("`orders.get`"),
+                "{message}"
+            );
+        } else {
+            reply.expect(201);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_shipped_policy_is_a_draft_as_it_is() {
     let platform = Platform::start().await;
     draft(&platform, POLICY).await.expect(201);

@@ -266,6 +266,37 @@ fn dropping_a_required_field_is_reported_for_publishing() {
 }
 
 #[test]
+fn masking_a_string_of_a_fixed_form_is_reported_for_publishing() {
+    let schema = schema(json!({"properties": {
+        "status": {"enum": ["open", "paid"]},
+        "count": {"type": "integer", "enum": [1, 2]},
+        "note": {"type": "string"},
+        "rows": {"items": {"properties": {
+            "on": {"type": ["string", "null"], "format": "date"},
+            "ids": {"items": {"$ref": "#/$defs/id"}}}}}},
+        "$defs": {"id": {"type": "string", "pattern": "^a"}}}));
+    for (field, found) in [
+        ("status", &["status"][..]),
+        ("rows.on", &["rows[].on"]),
+        ("ids", &["rows[].ids[]"]),
+        ("rows", &["rows[].ids[]", "rows[].on"]),
+        ("note", &[]),
+        ("count", &[]),
+        ("elsewhere.on", &[]),
+    ] {
+        for mode in [Mode::Mask, Mode::Hash, Mode::Tokenize] {
+            assert_eq!(
+                breaks_forms(&schema, &[rule(field, mode)]),
+                found,
+                "{field}"
+            );
+        }
+        let dropped = breaks_forms(&schema, &[rule(field, Mode::Drop)]);
+        assert_eq!(dropped, Vec::<String>::new(), "{field}");
+    }
+}
+
+#[test]
 fn a_report_tells_counts_and_paths_but_no_value() {
     let value =
         json!({"rows": [{"note": "a@ex.com b@ex.com"}, {"note": "4111111111111111"}], "k": "Jane"});
