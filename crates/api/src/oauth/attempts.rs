@@ -1,9 +1,12 @@
-//! How often somebody may fail to prove who they are, counted in this replica's memory.
+//! How often somebody may fail to prove who they are, and how often they may do it, counted in this
+//! replica's memory.
 //!
 //! Whoever fails too often from one network is not even looked up any more. Failures against one
 //! client are counted too, whoever makes them: the answer becomes 429, but a right secret is still
 //! accepted, since otherwise a stranger could lock a client out by failing in its name. (A secret has
 //! 256 random bits; the count is there to be noticed, not to keep them from being guessed.)
+//!
+//! Tokens that are issued are counted by client as well, since each costs a signature and a write.
 //!
 //! Memory is bounded: old counts make room for new ones.
 
@@ -21,6 +24,8 @@ const WINDOW_SECONDS: u64 = 60;
 const PER_NETWORK: u64 = 30;
 /// Failures against one client in a period.
 const PER_CLIENT: u64 = 10;
+/// Tokens of one client in a period.
+const TOKENS_PER_CLIENT: u64 = 120;
 /// How many networks, and how many clients, are remembered.
 const REMEMBERED: usize = 16_384;
 
@@ -31,9 +36,10 @@ type Count = Arc<AtomicU64>;
 pub(super) struct Attempts {
     networks: Cache<u128, Count>,
     clients: Cache<Id<Principal>, Count>,
+    tokens: Cache<Id<Principal>, Count>,
 }
 
-/// Too many failures; when to come back.
+/// Too many failures or tokens; when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooMany {
     pub(super) retry_after_seconds: u64,
@@ -44,6 +50,7 @@ impl Attempts {
         Self {
             networks: Cache::new(REMEMBERED),
             clients: Cache::new(REMEMBERED),
+            tokens: Cache::new(REMEMBERED),
         }
     }
 
@@ -64,6 +71,17 @@ impl Attempts {
         count_one(&self.networks, network(address), now);
         let against = client.map_or(0, |client| count_one(&self.clients, client, now));
         within(against <= PER_CLIENT, now)
+    }
+
+    /// Counts a token for a client that proved itself, and says whether it may have it. Who did not
+    /// prove himself uses up nothing here.
+    pub(super) fn issuing(
+        &self,
+        client: Id<Principal>,
+        now: OffsetDateTime,
+    ) -> Result<(), TooMany> {
+        let tokens = count_one(&self.tokens, client, now);
+        within(tokens <= TOKENS_PER_CLIENT, now)
     }
 }
 
@@ -181,6 +199,19 @@ mod tests {
         let elsewhere = attempts.failed(address("192.0.2.200"), Some(other), at(0));
         assert_eq!(elsewhere, Ok(()));
         assert_eq!(fail(101, at(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_client_gets_so_many_tokens_a_period_and_takes_none_from_another() {
+        let attempts = Attempts::new();
+        let client = Id::from_row(Uuid::from_u128(7));
+        for _ in 0..TOKENS_PER_CLIENT {
+            assert_eq!(attempts.issuing(client, at(0)), Ok(()));
+        }
+        assert!(attempts.issuing(client, at(0)).is_err());
+        let other = Id::from_row(Uuid::from_u128(8));
+        assert_eq!(attempts.issuing(other, at(0)), Ok(()));
+        assert_eq!(attempts.issuing(client, at(60)), Ok(()));
     }
 
     #[test]

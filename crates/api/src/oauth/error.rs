@@ -35,8 +35,8 @@ pub(super) enum OAuthError {
     /// A resource that is not the client's tenant's (RFC 8707 §2).
     #[error("invalid_target")]
     InvalidTarget,
-    /// Too many failures.
-    #[error("too many failed requests")]
+    /// Too many failures, or too many tokens.
+    #[error("too many requests")]
     TooMany(TooMany),
     /// The directory cannot be read.
     #[error(transparent)]
@@ -93,7 +93,7 @@ impl OAuthError {
             ),
             Self::TooMany(_) => (
                 "temporarily_unavailable",
-                Some("too many failed requests: wait as long as Retry-After says"),
+                Some("too many requests: wait as long as Retry-After says"),
             ),
             Self::Directory(_) => ("temporarily_unavailable", None),
             Self::Mint(_) => ("server_error", None),

@@ -81,6 +81,9 @@ impl OAuth {
         if request.resource.is_some_and(|asked| asked != resource) {
             return Err(OAuthError::InvalidTarget);
         }
+        self.attempts
+            .issuing(client.principal, now)
+            .map_err(OAuthError::TooMany)?;
         let grants = self.directory.proved(&client, secret, now).await?;
         let granted = grant::decide(&grants, request.scope.as_deref(), request.purpose, now)?;
         let terms = Terms {

@@ -339,6 +339,25 @@ async fn clients_behind_a_trusted_proxy_are_counted_apart() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_without_end_waits_and_is_written_down_no_more() {
+    let server = Server::new();
+    let mut refused = None;
+    for _ in 0..200 {
+        let answer = server.ask("").await;
+        if answer.status != StatusCode::OK {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers.contains_key(RETRY_AFTER));
+    assert_eq!(server.directory.proofs.lock().unwrap().len(), 120);
+    server.clock.advance(Duration::minutes(1));
+    assert_eq!(server.ask("").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_directory_that_fails_gives_a_503_that_says_nothing() {
     let server = Server::new();
     server.directory.broken.store(true, Ordering::SeqCst);
