@@ -205,6 +205,31 @@ async fn select(
     .collect()
 }
 
+/// Whether the transaction's tenant has a token of an owner that works. Whoever else asks this of the
+/// same tenant waits until the transaction ends.
+///
+/// # Errors
+/// `NotFound` where the tenant does not exist.
+pub async fn has_live_owner(tx: &mut ControlTx, now: OffsetDateTime) -> Result<bool, StoreError> {
+    let operation = "look for an owner's token";
+    let tenant = tx.tenant().as_uuid();
+    sqlx::query_scalar!("select id from tenants where id = $1 for update", tenant)
+        .fetch_optional(tx.connection())
+        .await
+        .map_err(sort(operation))?
+        .ok_or(StoreError::NotFound { operation })?;
+    sqlx::query_scalar!(
+        r#"select exists (select from service_tokens
+                          where tenant_id = $1 and role = 'owner' and revoked_at is null
+                            and expires_at > $2) as "live!""#,
+        tenant,
+        now
+    )
+    .fetch_one(tx.connection())
+    .await
+    .map_err(sort(operation))
+}
+
 /// Revokes a token of the transaction's tenant. Revoking it again keeps the first time.
 ///
 /// # Errors

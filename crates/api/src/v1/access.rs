@@ -136,6 +136,16 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_confers_no_role_that_may_do_what_he_may_not() {
+        for action in Action::ALL {
+            for wanted in Role::ALL {
+                let more = action.is_open_to(wanted) && !action.is_open_to(Role::Owner);
+                assert!(!more || !may_confer(Role::Owner, wanted), "{wanted}");
+            }
+        }
+    }
+
+    #[test]
     fn roles_that_do_not_administer_tokens_confer_nothing() {
         for own in Role::ALL {
             let administers = Action::ServiceTokenCreate.is_open_to(own);

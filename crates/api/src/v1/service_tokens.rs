@@ -100,7 +100,7 @@ pub(super) async fn list(
 /// Create a service token
 ///
 /// The answer shows it, once. An owner gives any role of its tenant; the platform gives `platform`
-/// and, to each tenant, `owner`.
+/// and, to a tenant without a working owner's token, `owner`.
 #[utoipa::path(
     post,
     path = "/service-tokens",
@@ -125,6 +125,7 @@ pub(super) async fn create(
                 Attempt::Answered(response) => return Ok(response),
                 Attempt::Open(open) => open,
             };
+            only_the_first_owner(&mut tx, caller, &state).await?;
             let minted = Minted::new(&new, &state)?;
             let actor = caller.actor();
             let row = minted.row(&new, &actor);
@@ -149,6 +150,22 @@ pub(super) async fn create(
             Ok(answer.into_response())
         }
     }
+}
+
+/// The platform gives a tenant its first owner; from then on the tenant's owners give tokens. They
+/// would not learn of one that the platform gave itself.
+async fn only_the_first_owner(
+    tx: &mut ControlTx,
+    caller: &Caller,
+    state: &State,
+) -> Result<(), ApiError> {
+    if caller.tenant().is_none() && service_tokens::has_live_owner(tx, state.now()).await? {
+        return Err(ApiError::Conflict {
+            detail: "the tenant has an owner's token that works".to_owned(),
+            remedy: "Ask an owner of the tenant for a token",
+        });
+    }
+    Ok(())
 }
 
 /// A token just made.

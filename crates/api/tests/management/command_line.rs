@@ -214,8 +214,9 @@ async fn an_operator_sets_a_tenant_up_from_nothing() {
 #[tokio::test]
 async fn a_policy_is_checked_drafted_and_published() {
     let shell = Shell::start().await;
+    shell.run("tenant create initech --home eu-west").await.ok();
     shell
-        .run("service-token create --tenant acme --role owner --save")
+        .run("service-token create --tenant initech --role owner --save")
         .await
         .ok();
     let sound = shell.file(
@@ -223,7 +224,7 @@ async fn a_policy_is_checked_drafted_and_published() {
         "- { rule: reads, when: { tool.risk: low, tool.mutating: false }, decision: allow }\n",
     );
     let broken = shell.file("broken.yaml", "- rule: x\n  when: { tool.rsk: low }\n");
-    for against in ["--tenant acme", ""] {
+    for against in ["--tenant initech", ""] {
         shell
             .run(&format!("policy check {sound} {against}"))
             .await
@@ -233,28 +234,31 @@ async fn a_policy_is_checked_drafted_and_published() {
         checked.fails(1, "does not hold");
     }
     shell
-        .run(&format!("policy draft --tenant acme {broken}"))
+        .run(&format!("policy draft --tenant initech {broken}"))
         .await
         .fails(1, "2:");
     let drafted = shell
-        .run(&format!("policy draft --tenant acme {sound} --json"))
+        .run(&format!("policy draft --tenant initech {sound} --json"))
         .await
         .json();
     assert_eq!(drafted["number"], 2);
-    shell.run("policy publish --tenant acme 2").await.ok();
+    shell.run("policy publish --tenant initech 2").await.ok();
     let empty = shell.file("empty.yaml", "[]\n");
     shell
-        .run(&format!("policy draft --tenant acme {empty}"))
+        .run(&format!("policy draft --tenant initech {empty}"))
         .await
         .ok();
-    let warned = "policy publish --tenant acme 3";
+    let warned = "policy publish --tenant initech 3";
     shell.run(warned).await.fails(1, "--accept-warnings");
-    let list = shell.run("policy list --tenant acme --json").await.json();
+    let list = shell
+        .run("policy list --tenant initech --json")
+        .await
+        .json();
     assert_eq!(
         (&list[1]["status"], &list[2]["status"]),
         (&"published".into(), &"superseded".into())
     );
-    let shown = shell.run("policy show --tenant acme 2").await.ok().out;
+    let shown = shell.run("policy show --tenant initech 2").await.ok().out;
     assert!(shown.starts_with("- { rule: reads"), "{shown}");
 }
 
@@ -309,24 +313,25 @@ async fn refusals_end_with_their_exit_codes_and_say_what_to_do() {
 #[tokio::test]
 async fn secrets_go_to_private_files_and_never_over_another_file() {
     let shell = Shell::start().await;
+    shell.run("tenant create initech --home eu-west").await.ok();
     shell
-        .run("service-token create --tenant acme --role owner --save")
+        .run("service-token create --tenant initech --role owner --save")
         .await
         .ok();
     let operator = OperatorFile::load(&shell.path("operator.json")).unwrap();
     assert!(
-        operator.tenants["acme"]
+        operator.tenants["initech"]
             .owner_token
             .expose_secret()
             .starts_with("pst_")
     );
     shell
-        .run("principal create --tenant acme agent:copilot")
+        .run("principal create --tenant initech agent:copilot")
         .await
         .ok();
     let secret = shell.path("copilot.secret");
     let line = format!(
-        "principal secret create --tenant acme agent:copilot --out {}",
+        "principal secret create --tenant initech agent:copilot --out {}",
         secret.display()
     );
     let outcome = shell.run(&line).await.ok();
@@ -339,16 +344,16 @@ async fn secrets_go_to_private_files_and_never_over_another_file() {
     shell.run(&line).await.fails(1, "cannot create");
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), text);
     shell
-        .run("grant add --tenant acme agent:copilot orders.read")
+        .run("grant add --tenant initech agent:copilot orders.read")
         .await
         .ok();
     let id = shell
-        .run("principal show --tenant acme agent:copilot --json")
+        .run("principal show --tenant initech agent:copilot --json")
         .await
         .json()["id"]
         .clone();
     let token = format!(
-        "token --tenant acme --client-id {} --client-secret-file {}",
+        "token --tenant initech --client-id {} --client-secret-file {}",
         id.as_str().unwrap(),
         secret.display()
     );

@@ -40,6 +40,29 @@ async fn nobody_gives_a_role_that_is_not_his_to_give() {
 }
 
 #[tokio::test]
+async fn the_platform_gives_a_tenant_its_first_owner_and_no_second_one() {
+    let platform = Platform::start().await;
+    let post = |key: &str, by: &str| {
+        let body = new("owner", json!("acme"), 86_400);
+        platform.send(Ask::post("/service-tokens", body).key(key).by(by))
+    };
+    post("1", &platform.root).await.refused(409, "conflict");
+    let second = post("2", &platform.acme).await.expect(201).json();
+    let id = token_id(&platform.acme);
+    let ask = Ask::delete(format!("/service-tokens/{id}")).by(&platform.acme);
+    platform.send(ask).await.expect(204);
+    post("1", &platform.root).await.refused(409, "conflict");
+    let second = second["service_token"]["id"].as_str().unwrap();
+    let ask = Ask::delete(format!("/service-tokens/{second}")).by(&platform.root);
+    platform.send(ask).await.expect(204);
+    // Nobody else can give one now, and of two at once one is the first.
+    let (one, other) = tokio::join!(post("3", &platform.root), post("4", &platform.root));
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+}
+
+#[tokio::test]
 async fn a_token_lives_at_most_a_year_and_a_day() {
     let platform = Platform::start().await;
     for seconds in [-1, 0, 366 * 86_400 + 1] {
