@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use portcullis_domain::limits::PrincipalLimits;
 use portcullis_domain::{Limits, MicroUsd, StopRules};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -172,6 +173,9 @@ impl Default for Tokens {
     }
 }
 
+/// The limits of a principal that has none of its own, where the configuration says nothing.
+const LIMITS: &str = include_str!("../../../../policies/limits.json");
+
 /// Limits of a principal or a tenant that has none of its own.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -200,17 +204,22 @@ pub struct Admission {
 
 impl Default for Admission {
     fn default() -> Self {
+        // A text that cannot be read admits nothing, and the check of the configuration says so.
+        let shipped = serde_json::from_str::<PrincipalLimits>(LIMITS).ok();
+        let limits = shipped.as_ref().map(|file| file.limits);
+        let stop_rules = shipped.as_ref().map(|file| file.stop_rules);
+        let dollars = |cost: MicroUsd| u32::try_from(cost.0 / 1_000_000).unwrap_or(0);
         Self {
-            principal_rpm: 60,
-            principal_burst: 100,
-            principal_concurrency: 5,
-            principal_daily_cost_usd: 50,
+            principal_rpm: limits.map_or(0, |limits| limits.rpm),
+            principal_burst: limits.map_or(0, |limits| limits.burst),
+            principal_concurrency: limits.map_or(0, |limits| limits.concurrency),
+            principal_daily_cost_usd: limits.map_or(0, |limits| dollars(limits.daily_cost)),
             tenant_rpm: 6_000,
             tenant_burst: 1_000,
             tenant_concurrency: 200,
             tenant_daily_cost_usd: 1_000,
-            max_plan_depth: 12,
-            max_retries: 3,
+            max_plan_depth: stop_rules.map_or(0, |rules| rules.max_plan_depth),
+            max_retries: stop_rules.map_or(0, |rules| rules.max_retries),
         }
     }
 }

@@ -292,3 +292,13 @@ fn every_variable_reaches_a_field() {
         }
     }
 }
+
+#[test]
+fn the_shipped_limits_are_those_of_the_file() {
+    let text = include_str!("../../../../policies/limits.json");
+    let file: portcullis_domain::limits::PrincipalLimits = serde_json::from_str(text).unwrap();
+    let admission = Admission::default();
+    assert_eq!(admission.principal(), file.limits);
+    assert_eq!(admission.stop_rules(), file.stop_rules);
+    admission.principal().check().unwrap();
+}

@@ -58,7 +58,8 @@ impl Parts {
             .merge(guarded)
             // Probes call by address.
             .merge(health::router(self.stores));
-        Ok((gate, edge::around(router)))
+        let https = self.config.server.public_url.scheme() == "https";
+        Ok((gate, edge::around(router, https)))
     }
 
     fn gate(&self) -> Result<Gate, ServeError> {

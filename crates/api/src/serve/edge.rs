@@ -11,7 +11,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
 use axum::http::{Response, StatusCode};
@@ -25,12 +25,13 @@ use tracing::error;
 
 use crate::config::Server;
 
-/// Puts the edge around the routes. What no route knows answers as a problem, too.
-pub(super) fn around(router: Router) -> Router {
+/// Puts the edge around the routes. What no route knows answers as a problem, too. Where clients come
+/// by https, they are told to come by nothing else.
+pub(super) fn around(router: Router, https: bool) -> Router {
     router
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
-        .layer(middleware::from_fn(edge))
+        .layer(middleware::from_fn_with_state(https, edge))
 }
 
 /// Routes that only requests of a served host, and of pages of an allowed origin, reach, and whose
@@ -102,7 +103,7 @@ fn timely(body: Body, within: Duration) -> Body {
     Body::from_stream(chunks)
 }
 
-async fn edge(request: Request, next: Next) -> Response<Body> {
+async fn edge(State(https): State<bool>, request: Request, next: Next) -> Response<Body> {
     let trace = request
         .headers()
         .get("traceparent")
@@ -112,14 +113,18 @@ async fn edge(request: Request, next: Next) -> Response<Body> {
     // survive, or the compiler would have asked more than this assertion.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|payload| panicked(payload, trace));
-    common_headers(response.headers_mut());
+    common_headers(response.headers_mut(), https);
     response
 }
 
-fn common_headers(headers: &mut HeaderMap) {
+fn common_headers(headers: &mut HeaderMap, https: bool) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if https {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
 }
 
 /// The answer to a call whose handler panicked. The payload may hold anything and is only dropped;

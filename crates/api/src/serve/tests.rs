@@ -55,7 +55,7 @@ async fn start(bounds: Bounds) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let router = edge::around(router);
+    let router = edge::around(router, false);
     let serving = http::serve(listener, router, bounds, Vec::new(), shutdown.clone());
     Running {
         address,
@@ -108,6 +108,8 @@ async fn every_answer_has_the_common_headers() {
         ] {
             assert!(answer.contains(header), "{line}: {answer}");
         }
+        // Over plain HTTP it means nothing (RFC 6797 §7.2).
+        assert!(!answer.contains("strict-transport-security"), "{answer}");
     }
 }
 
@@ -141,7 +143,7 @@ async fn a_host_that_is_not_served_and_a_foreign_origin_reach_no_guarded_route()
         );
     let config = config::parse(&text, &Environment::default()).unwrap();
     let inner = Router::new().route("/ok", get(|| async { "ok" }));
-    let router = edge::around(edge::guarded(inner, &config.server));
+    let router = edge::around(edge::guarded(inner, &config.server), true);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -165,6 +167,10 @@ async fn a_host_that_is_not_served_and_a_foreign_origin_reach_no_guarded_route()
         let request = format!("GET /ok HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");
         let answer = read(send(address, &request).await).await;
         assert_eq!(answer.ends_with("ok"), passes, "{headers}: {answer}");
+        assert!(
+            answer.contains("strict-transport-security: max-age="),
+            "{answer}"
+        );
         assert!(answer.contains("cache-control: no-store"), "{answer}");
     }
 }
@@ -179,7 +185,7 @@ async fn a_body_that_never_ends_is_given_up() {
         body.unwrap_or_else(|error| format!("unread: {}", error.status()))
     };
     let inner = Router::new().route("/echo", post(echo));
-    let router = edge::around(edge::guarded(inner, &config.server));
+    let router = edge::around(edge::guarded(inner, &config.server), true);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
