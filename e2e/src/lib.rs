@@ -1,1 +1,31 @@
-//! e2e
+//! Drives the running platform from outside: starts `portcullis up` on a data directory of its own,
+//! talks to it through its public ports, and breaks the things that it stands on.
+//!
+//! What a test sees is what a client sees: of the platform's crates, only the bare servers that the
+//! benchmark compares with use any. The tests are in `tests/e2e`; `bench` and the programs in `bin`
+//! measure the same binary.
+
+pub mod agent;
+pub mod bench;
+pub mod binary;
+pub mod database;
+pub mod folder;
+pub mod forge;
+pub mod http;
+pub mod management;
+pub mod mcp;
+pub mod operator;
+pub mod platform;
+pub mod processes;
+pub mod python;
+pub mod raw;
+pub mod replica;
+pub mod shell;
+pub mod wait;
+
+pub use agent::{Agent, Grants};
+pub use http::{Http, Reply};
+pub use management::Management;
+pub use mcp::{Era, McpClient};
+pub use platform::{Options, Platform};
+pub use replica::Replica;

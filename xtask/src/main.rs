@@ -3,6 +3,7 @@
 //! It depends on next to nothing, so that it is there at once; what it needs beside Rust it installs
 //! where it may, and otherwise names.
 
+mod bench;
 mod checks;
 mod outcome;
 mod prepare;
@@ -37,6 +38,12 @@ enum Task {
     },
     /// Run every check and every test, and name what was skipped.
     Test,
+    /// Measure the platform beside bare servers, in one run, and print the table.
+    Bench {
+        /// What the comparison takes; `--help` after `--` tells.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Renew what the compiler knows of the databases, `crates/store/.sqlx`.
     Prepare {
         /// Only say whether it is still right.
@@ -49,6 +56,7 @@ fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Up { release, arguments } => up(release, &arguments),
         Task::Test => checks::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Prepare { check } => {
             prepare::run(check)?;
             Ok(ExitCode::SUCCESS)

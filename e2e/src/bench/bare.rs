@@ -1,0 +1,122 @@
+//! What both bare servers share: the same query as the platform's `orders.get`, through the same
+//! connector and connection pool, and nothing else of the platform.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use portcullis_domain::Pool;
+use portcullis_domain::id::{Id, Tenant};
+use portcullis_mcp_runtime::connectors::{Connectors, Invocation};
+use portcullis_store::{ConnectOptions, RegionStore};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+
+/// What a bare server is told.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    /// The data directory of the platform beside which it runs.
+    #[arg(long)]
+    pub data_dir: PathBuf,
+    /// Whose orders it reads.
+    #[arg(long)]
+    pub tenant: Id<Tenant>,
+    /// Members that it shows with these values, so that its answers are as long as the platform's.
+    #[arg(long, default_value = "{}")]
+    pub shown: String,
+}
+
+/// The orders of one tenant in its home pool.
+#[derive(Debug)]
+pub struct Orders {
+    region: RegionStore,
+    connectors: Connectors,
+    tenant: Id<Tenant>,
+    shown: Map<String, Value>,
+}
+
+impl Orders {
+    /// Connects with the addresses of the platform's configuration file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the database cannot be reached.
+    pub async fn connect(arguments: &Arguments) -> Result<Self> {
+        let pool = Pool::EuWest;
+        let path = arguments.data_dir.join("portcullis.toml");
+        let text = std::fs::read_to_string(&path).context("read the configuration")?;
+        let file: toml::Table = text.parse().context("read the configuration")?;
+        let section = file.get("regions").and_then(|all| all.get(pool.as_str()));
+        let section = section.context("find the region in the configuration")?;
+        let options = ConnectOptions {
+            // As many as the platform opens for a region, unless it is told otherwise.
+            max_connections: 8,
+            application_name: "bench",
+            ..ConnectOptions::default()
+        };
+        let region = RegionStore::connect(
+            pool,
+            address(section, "app")?,
+            address(section, "recorder")?,
+            options,
+        );
+        Ok(Self {
+            region: region.await.context("connect to the region")?,
+            connectors: Connectors::native(),
+            tenant: arguments.tenant,
+            shown: serde_json::from_str(&arguments.shown).context("read --shown")?,
+        })
+    }
+
+    /// What `orders.get` returns.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn get(&self, arguments: &Value) -> Result<Value> {
+        let invocation = Invocation {
+            tenant: self.tenant,
+            tool: "orders.get",
+            arguments,
+            region: &self.region,
+        };
+        let mut result = self
+            .connectors
+            .invoke(invocation)
+            .await
+            .context("read an order")?;
+        if let Some(Value::Object(order)) = result.get_mut("order") {
+            order.extend(self.shown.clone());
+        }
+        Ok(result)
+    }
+}
+
+/// A role's address with its password.
+fn address(section: &toml::Value, role: &str) -> Result<SecretString> {
+    let text = |name: String| {
+        let value = section.get(&name).and_then(toml::Value::as_str);
+        value
+            .with_context(|| format!("find {name}"))
+            .map(str::to_owned)
+    };
+    let url = text(format!("{role}_url"))?;
+    let file = text(format!("{role}_password_file"))?;
+    let password = std::fs::read_to_string(Path::new(&file)).context("read a password")?;
+    // It is base64url, which needs no escapes in a URL.
+    let with_password = url.replacen('@', &format!(":{}@", password.trim()), 1);
+    Ok(SecretString::from(with_password))
+}
+
+/// Listens on a free port and says which on standard output, for the program that started us.
+///
+/// # Errors
+/// Nothing can be listened on.
+pub async fn listen() -> Result<TcpListener> {
+    use std::io::Write;
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", listener.local_addr()?)?;
+    out.flush()?;
+    Ok(listener)
+}

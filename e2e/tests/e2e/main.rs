@@ -1,0 +1,30 @@
+//! The running binary through its public ports: what the issue asks to be seen, and every trap of
+//! the MCP endpoint.
+//!
+//! One program, so that tests which disturb nobody share one platform. A test that breaks something
+//! starts its own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod answers;
+mod bearer;
+mod clients;
+mod command_line;
+mod crash;
+mod doors;
+mod faults;
+mod foreign;
+mod hygiene;
+mod lifecycle;
+mod listing;
+mod metadata;
+mod owasp;
+mod policies;
+mod quickstart;
+mod receipts;
+mod regions;
+mod replicas;

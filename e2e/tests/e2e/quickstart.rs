@@ -1,0 +1,95 @@
+//! The newcomer's way: the commands that `up` prints, unchanged, in another shell.
+
+use portcullis_e2e::{Options, Platform, shell};
+use serde_json::Value;
+
+use crate::answers::ids;
+
+/// The commands of the instructions: first those that set a variable, then the calls.
+fn commands(instructions: &str) -> (Vec<String>, Vec<String>) {
+    let lines = instructions
+        .lines()
+        .filter(|line| line.starts_with("  ") && (line.contains("=$(") || line.contains("curl ")))
+        .map(|line| line.trim().to_owned());
+    let (tokens, calls): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("=$("));
+    assert!(tokens.len() >= 2 && calls.len() >= 5, "{instructions}");
+    (tokens, calls)
+}
+
+fn answer(platform: &Platform, script: &str) -> Value {
+    let ran = shell::run(script, platform.binary()).unwrap();
+    assert!(ran.success, "{script}: {}", ran.err);
+    let json = serde_json::from_str(&ran.out);
+    json.map_err(|error| format!("{error}: {script}: {}", ran.out))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_printed_commands_work_as_they_are_printed() {
+    let platform = Platform::start_with(Options::default().for_people())
+        .await
+        .unwrap();
+    let instructions = platform.ready().as_str().unwrap().to_owned();
+    let (tokens, calls) = commands(&instructions);
+    // Each variable can be set in each way that is shown; each call works with each.
+    let (first, rest) = tokens.split_at(2);
+    assert!(
+        first[0].starts_with("ACME=") && first[1].starts_with("GLOBEX="),
+        "{tokens:?}"
+    );
+    let ways = std::iter::once(first.join("\n"))
+        .chain(rest.iter().map(|other| format!("{}\n{other}", first[1])));
+    for set in ways {
+        let answers: Vec<Value> = calls
+            .iter()
+            .map(|call| answer(&platform, &format!("{set}\n{call}")))
+            .collect();
+        let over_http = &answers[0]["result"];
+        let over_mcp = &answers[1]["result"]["structuredContent"];
+        assert!(ids(over_http).len() > 100, "{}", answers[0]);
+        assert_eq!(over_http, over_mcp);
+        for row in over_http["rows"].as_array().unwrap() {
+            assert!(row["email"].as_str().unwrap().contains('*'), "{row}");
+        }
+        let unknown = answers[2].to_string();
+        assert!(
+            unknown.contains("evil") && unknown.contains("invalid-arguments"),
+            "{unknown}"
+        );
+        assert_eq!(answers[3]["status"], 401, "{}", answers[3]);
+        assert_eq!(answers[4]["result"], serde_json::json!({"found": false}));
+        assert_eq!(
+            calls.len(),
+            5,
+            "a call is printed that this test does not know: {calls:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_instructions_and_the_ready_line_show_no_secret() {
+    let for_people = Platform::start_with(Options::default().for_people())
+        .await
+        .unwrap();
+    for platform in [&for_people, Platform::shared().unwrap()] {
+        let said = platform.ready().to_string();
+        for secret in platform.operator().secrets() {
+            assert!(!said.contains(&secret), "a secret is printed: {said}");
+        }
+        assert!(said.contains(&platform.mcp_url("acme")), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_leave_no_token_in_the_process_list() {
+    // What stands on a command line, every user of the machine can read.
+    let platform = Platform::start_with(Options::default().for_people())
+        .await
+        .unwrap();
+    let (tokens, _) = commands(platform.ready().as_str().unwrap());
+    for command in tokens {
+        for mark in ["pcs_", "pst_", "client_secret="] {
+            assert!(!command.contains(mark), "{command}");
+        }
+    }
+}
