@@ -1,6 +1,9 @@
 //! Rooms 5 to 9 over real databases, when a tool misbehaves: it panics, hangs, fails, answers what
-//! it must not, or its caller hangs up. Each time exactly one signed record says how it ended.
+//! it must not, or its caller hangs up. Each time exactly one signed record says how it ended. And
+//! when the tenant changes while it is called.
 
+#[cfg(test)]
+mod changing;
 #[cfg(test)]
 #[path = "../tokens/cluster.rs"]
 mod cluster;

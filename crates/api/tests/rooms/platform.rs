@@ -201,6 +201,15 @@ impl Platform {
         self.gate.snapshots.note_change(self.tenant, epoch);
     }
 
+    /// Changes the tenant's configuration to what it is, and lets the replica hear of it.
+    pub(crate) async fn change(&self) {
+        let mut tx = self.gate.control.begin(self.tenant).await.unwrap();
+        let now = self.gate.clock.now();
+        let epoch = epoch::bump(&mut tx, "grant", now).await.unwrap();
+        tx.commit().await.unwrap();
+        self.gate.snapshots.note_change(self.tenant, epoch);
+    }
+
     /// Every record of the tenant, newest first, each checked against its signature.
     pub(crate) async fn records(&self) -> Vec<(RecordRow, Value)> {
         let mut tx = self.region.begin(self.tenant).await.unwrap();

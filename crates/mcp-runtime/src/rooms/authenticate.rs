@@ -119,7 +119,8 @@ async fn find(gate: &Gate, slug: &str) -> Result<Option<Arc<TenantSnapshot>>, Do
             SnapshotError::Store(_)
             | SnapshotError::Compile(_)
             | SnapshotError::Slow(_)
-            | SnapshotError::Stale(_) => {
+            | SnapshotError::Stale(_)
+            | SnapshotError::Outdated => {
                 tracing::error!(tenant = slug, error = %crate::chain(&*error), "no snapshot");
                 let mut refusal = DoorRefusal::new(Slug::Unavailable, "");
                 refusal.retry_after_seconds = Some(1);

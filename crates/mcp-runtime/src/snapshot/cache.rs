@@ -22,7 +22,8 @@ const IDLE: Duration = Duration::from_mins(10);
 const FAILED: Duration = Duration::from_secs(1);
 /// How long a load may take.
 const LOAD: Duration = Duration::from_secs(5);
-/// How often a load is repeated when the tenant changes meanwhile.
+/// How many loads a caller waits for. The first may have begun before the caller came; the second
+/// began after, and has read whatever was heard of by then.
 const LOADS: u32 = 3;
 /// A replica that has not confirmed the epoch for this long refuses every call.
 const STALE: Duration = Duration::from_secs(10);
@@ -47,6 +48,9 @@ pub enum SnapshotError {
     /// The control database has been out of reach for too long.
     #[error("the control database has not been reached for {0} s")]
     Stale(u64),
+    /// What was read is older than a change that was heard of: the control database went back.
+    #[error("the tenant's configuration is older than a change that was announced")]
+    Outdated,
 }
 
 /// Every snapshot of this replica.
@@ -63,6 +67,8 @@ pub struct Snapshots {
     changed: RwLock<HashMap<Id<Tenant>, i64>>,
     /// The newest epoch at which every tenant may have changed.
     all_changed: AtomicI64,
+    /// The newest epoch at which anything changed, as far as this replica heard.
+    heard: AtomicI64,
     started: Instant,
     /// Milliseconds from `started` to the last confirmation of the epoch.
     confirmed_millis: AtomicU64,
@@ -95,6 +101,7 @@ impl Snapshots {
                 .build(),
             changed: RwLock::new(HashMap::new()),
             all_changed: AtomicI64::new(0),
+            heard: AtomicI64::new(0),
             started: Instant::now(),
             confirmed_millis: AtomicU64::new(0),
         }
@@ -107,12 +114,15 @@ impl Snapshots {
             .then_some(snapshot)
     }
 
-    /// The tenant's snapshot, at least as new as the last change that this replica heard of.
+    /// The tenant's snapshot, at least as new as every change that this replica had heard of when it
+    /// was asked. What it hears of meanwhile is for the next call: a tenant that changes faster than
+    /// it can be read is served all the same.
     ///
     /// # Errors
     /// When there is no such tenant, when its configuration cannot be read or compiled, and when the
     /// control database has been out of reach for 10 s.
     pub async fn get(&self, slug: &str) -> Result<Arc<TenantSnapshot>, Arc<SnapshotError>> {
+        let asked = self.heard.load(Ordering::SeqCst);
         self.check_fresh()?;
         if let Some(snapshot) = self.known(slug).await {
             return Ok(snapshot);
@@ -120,8 +130,8 @@ impl Snapshots {
         if let Some(error) = self.failed.get(slug) {
             return Err(error);
         }
-        // Callers that miss together load once. A load that was under way when a change was heard of
-        // may have read too early: then it is loaded again.
+        // Callers that miss together load once. A load that was under way when this one came may
+        // have read too early: then the next is waited for.
         for _ in 0..LOADS {
             self.drop_outdated(slug).await;
             let loaded = self
@@ -131,11 +141,11 @@ impl Snapshots {
             let snapshot = loaded.inspect_err(|error| {
                 self.failed.insert(slug.to_owned(), Arc::clone(error));
             })?;
-            if snapshot.epoch >= self.changed_at(snapshot.id) {
+            if snapshot.epoch >= asked.min(self.changed_at(snapshot.id)) {
                 return Ok(snapshot);
             }
         }
-        Err(Arc::new(SnapshotError::Stale(0)))
+        Err(Arc::new(SnapshotError::Outdated))
     }
 
     async fn drop_outdated(&self, slug: &str) {
@@ -185,6 +195,7 @@ impl Snapshots {
 
     /// Says that a tenant changed at an epoch; its snapshot is loaded anew at its next use.
     pub fn note_change(&self, tenant: Id<Tenant>, epoch: i64) {
+        self.heard.fetch_max(epoch, Ordering::SeqCst);
         let mut changed = self.changed.write().unwrap_or_else(PoisonError::into_inner);
         let at = changed.entry(tenant).or_insert(0);
         *at = epoch.max(*at);
@@ -192,6 +203,7 @@ impl Snapshots {
 
     /// Says that any tenant may have changed up to an epoch.
     pub fn note_everything(&self, epoch: i64) {
+        self.heard.fetch_max(epoch, Ordering::SeqCst);
         self.all_changed.fetch_max(epoch, Ordering::SeqCst);
     }
 
