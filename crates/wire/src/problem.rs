@@ -74,6 +74,9 @@ slugs! {
     PreconditionRequired = "precondition-required", 428, "An update must name the version it changes";
     InvalidRequest = "invalid-request", 422, "A field of the request is not valid";
     IdempotencyKeyReused = "idempotency-key-reused", 409, "The idempotency key was used for another request";
+    IdempotencyInProgress = "idempotency-in-progress", 409, "A call with this idempotency key is under way";
+    OutcomeUnknown = "outcome-unknown", 409, "Nobody knows whether the call took effect";
+    AnswerLost = "answer-lost", 409, "The call took effect, and its answer is gone";
     Internal = "internal", 500, "Something went wrong";
 }
 

@@ -21,7 +21,7 @@ use portcullis_keys::{LocalKeys, entropy};
 use portcullis_mcp_runtime::catalog::Violation;
 use portcullis_mcp_runtime::connectors::native;
 use portcullis_mcp_runtime::connectors::{
-    Connector, Connectors, Invocation, ToolError, ToolFuture,
+    Connector, Connectors, Effects, Invocation, ToolError, ToolFuture, ToolOutput, ToolRef,
 };
 use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
 use portcullis_mcp_runtime::refusals::RefusalCounts;
@@ -67,15 +67,19 @@ impl Connector for Puppet {
         vec!["orders.get".to_owned()]
     }
 
-    fn check(&self, _tool: &str, _arguments: &Map<String, Value>) -> Result<(), Violation> {
+    fn effects(&self) -> Effects {
+        Effects::Transactional
+    }
+
+    fn check(&self, _tool: ToolRef<'_>, _arguments: &Map<String, Value>) -> Result<(), Violation> {
         Ok(())
     }
 
-    fn obligations(&self, _tool: &str, _arguments: &Value) -> Vec<FieldRule> {
+    fn obligations(&self, _tool: ToolRef<'_>, _arguments: &Value) -> Vec<FieldRule> {
         Vec::new()
     }
 
-    fn region(&self, _tool: &str, _arguments: &Value) -> Option<Jurisdiction> {
+    fn region(&self, _tool: ToolRef<'_>, _arguments: &Value) -> Option<Jurisdiction> {
         None
     }
 
@@ -87,12 +91,14 @@ impl Connector for Puppet {
                     self.begun.notify_one();
                     std::future::pending().await
                 }
-                Some("lies") => Ok(json!({ "found": "perhaps", "leak": "dana@example.com" })),
-                Some("leaks") => Ok(json!({ "found": true, "order": {
+                Some("lies") => Ok(ToolOutput::read(
+                    json!({ "found": "perhaps", "leak": "dana@example.com" }),
+                )),
+                Some("leaks") => Ok(ToolOutput::read(json!({ "found": true, "order": {
                     "orderId": "1", "customerId": "c", "total": 1, "currency": "EUR",
                     "status": "paid", "placedOn": "2025-08-25", "email": "dana@example.com",
                     "note": "call +49 30 23125 584 or 4111 1111 1111 1111",
-                } })),
+                } }))),
                 _ => Err(ToolError::NoConnector),
             }
         })

@@ -1,8 +1,10 @@
-//! What runs a permitted call: native tools on the platform's own tables.
+//! What runs a permitted call: native tools on the platform's own tables, and connectors that reach
+//! other systems.
 //!
-//! A connector sees only the tenant, the pool and the checked arguments. It returns what the tool
-//! returned; it never decides, redacts or records.
+//! A connector sees only the tenant, the caller's name, the pool and the checked arguments. It returns
+//! what the tool returned and says what became of the effect; it never decides, redacts or records.
 
+mod error;
 pub mod native;
 
 use std::collections::HashMap;
@@ -10,117 +12,185 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use portcullis_domain::Jurisdiction;
-use portcullis_domain::id::{Id, Tenant};
+use portcullis_domain::id::{Id, Principal, Record, Tenant};
+use portcullis_domain::{Jurisdiction, PrincipalName, SpanId, TraceId};
 use portcullis_redaction::FieldRule;
-use portcullis_store::{RegionStore, StoreError};
-use portcullis_wire::Slug;
+use portcullis_store::{RegionStore, RegionTx};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+pub use error::ToolError;
 
 use crate::catalog::Violation;
+
+/// The connector of tools on the platform's own tables, as catalogs name it.
+pub const NATIVE: &str = "native";
+
+/// A tool of a tenant's catalog, as connectors are asked about it.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolRef<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The connector that the catalog names.
+    pub connector: &'a str,
+    /// What the connector needs to know of this tool, where it needs anything.
+    pub config: Option<&'a Value>,
+}
+
+/// What a catalog says of how a tool is run.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The connector's name.
+    pub connector: Arc<str>,
+    /// What the connector needs to know of this tool, where it needs anything.
+    pub config: Option<Arc<Value>>,
+}
+
+impl Binding {
+    /// The tool of this name, as its connector is asked about it.
+    pub fn tool<'a>(&'a self, name: &'a str) -> ToolRef<'a> {
+        ToolRef {
+            name,
+            connector: &self.connector,
+            config: self.config.as_deref(),
+        }
+    }
+}
 
 /// One permitted call, as a connector sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Invocation<'a> {
     /// The tenant that calls.
     pub tenant: Id<Tenant>,
-    /// The tool's name.
-    pub tool: &'a str,
+    /// The principal that calls.
+    pub principal: Id<Principal>,
+    /// Its name.
+    pub principal_name: &'a PrincipalName,
+    /// The tool.
+    pub tool: ToolRef<'a>,
     /// The arguments, checked and with their defaults.
     pub arguments: &'a Value,
     /// The database of the pool that was decided. A connector has no other.
     pub region: &'a RegionStore,
+    /// The record that was made before the effect: the intent of a mutating call. A read has none.
+    pub intent: Option<Id<Record>>,
+    /// The idempotency key for an upstream: the same for each repeat of a mutating call, another for
+    /// another tenant, principal or tool, and not the caller's own text. A read has none.
+    pub upstream_key: Option<&'a str>,
+    /// The trace that the call belongs to.
+    pub trace_id: TraceId,
+    /// The call's span in it.
+    pub span_id: SpanId,
+    /// When the call was permitted.
+    pub now: OffsetDateTime,
+    /// Where a connector whose effects are elsewhere says that it is about to have one.
+    pub mark: &'a EffectMark,
 }
 
-/// Why a tool gave no result.
-#[derive(Debug, thiserror::Error)]
-pub enum ToolError {
-    /// The regional database failed.
-    #[error("the regional database failed")]
-    Store(#[source] StoreError),
-    /// The tool panicked.
-    #[error("the tool panicked")]
-    Panicked,
-    /// The call's deadline passed.
-    #[error("the call's deadline passed")]
-    DeadlineExceeded,
-    /// The caller hung up, or the call was stopped.
-    #[error("the call was cancelled")]
-    Cancelled,
-    /// The result does not fit the tool's output schema.
-    #[error("the result does not fit the tool's output schema: {0}")]
-    MalformedResult(#[source] Violation),
-    /// The result has no canonical form.
-    #[error("the result cannot be written as canonical JSON")]
-    Canonical(#[source] portcullis_evidence::CanonicalError),
-    /// No connector runs this tool here.
-    #[error("no connector runs this tool")]
-    NoConnector,
+impl Invocation<'_> {
+    /// The `traceparent` for an upstream (W3C Trace Context §3.2).
+    pub fn traceparent(&self) -> String {
+        format!("00-{}-{}-01", self.trace_id, self.span_id)
+    }
 }
 
-impl ToolError {
-    /// The problem's type.
-    pub fn slug(&self) -> Slug {
-        match self {
-            Self::Store(error) if error.is_overload() => Slug::Overloaded,
-            Self::Store(_)
-            | Self::Panicked
-            | Self::MalformedResult(_)
-            | Self::Canonical(_)
-            | Self::NoConnector => Slug::ToolFailed,
-            Self::DeadlineExceeded => Slug::DeadlineExceeded,
-            Self::Cancelled => Slug::Cancelled,
-        }
+/// Whether a call may have had an effect outside of the pool's transaction.
+#[derive(Debug, Default)]
+pub struct EffectMark(AtomicBool);
+
+impl EffectMark {
+    /// To be said right before the first byte of a request that may have an effect is sent. From then
+    /// on a call that breaks off is one whose outcome nobody knows.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 
-    /// What the caller may know.
-    pub fn words(&self) -> &'static str {
-        match self {
-            Self::Store(error) if error.is_overload() => {
-                "too many calls are under way; repeat the call in a second"
-            }
-            Self::Store(_)
-            | Self::Panicked
-            | Self::MalformedResult(_)
-            | Self::Canonical(_)
-            | Self::NoConnector => {
-                "the tool failed; the operator finds the cause under the trace id"
-            }
-            Self::DeadlineExceeded => "the call took longer than its deadline",
-            Self::Cancelled => "the call was cancelled",
+    /// Whether it was said.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What a tool's run came to.
+#[derive(Debug)]
+pub struct ToolOutput {
+    /// What the tool returned.
+    pub value: Value,
+    /// What became of its effect.
+    pub effect: SideEffect,
+}
+
+impl ToolOutput {
+    /// What a read returned.
+    pub const fn read(value: Value) -> Self {
+        Self {
+            value,
+            effect: SideEffect::None,
         }
     }
+}
+
+/// The effect of a call.
+#[derive(Debug)]
+pub enum SideEffect {
+    /// None.
+    None,
+    /// In this open transaction of the pool that was decided: room 8 commits it together with the
+    /// record and the claim, or nothing of it.
+    Pending(Box<RegionTx>),
+    /// It took effect in another system.
+    Done,
+}
+
+/// Where a connector's effects happen, and so what a call that broke off may have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// In the transaction that it hands over: a call that broke off left nothing.
+    Transactional,
+    /// In other systems: a call that broke off left nothing only where [`EffectMark::set`] was not said.
+    External,
 }
 
 /// What a tool's work comes to.
-pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Value, ToolError>> + Send + 'a>>;
+pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<ToolOutput, ToolError>> + Send + 'a>>;
 
 /// Runs the calls of some tools.
 pub trait Connector: Send + Sync + fmt::Debug {
-    /// The names of the tools that it runs.
+    /// The native tools that it runs; a connector that catalogs name runs any and names none.
     fn tools(&self) -> Vec<String>;
+
+    /// Where its effects happen.
+    fn effects(&self) -> Effects;
+
+    /// The tool server behind a tool, which a switch can quarantine.
+    fn server<'a>(&self, _tool: ToolRef<'a>) -> &'a str {
+        NATIVE
+    }
 
     /// Checks what a schema cannot say about the arguments.
     ///
     /// # Errors
     /// Names the argument and the rule.
-    fn check(&self, tool: &str, arguments: &Map<String, Value>) -> Result<(), Violation>;
+    fn check(&self, tool: ToolRef<'_>, arguments: &Map<String, Value>) -> Result<(), Violation>;
 
     /// What the arguments ask to be redacted, besides what policy asks for.
-    fn obligations(&self, tool: &str, arguments: &Value) -> Vec<FieldRule>;
+    fn obligations(&self, tool: ToolRef<'_>, arguments: &Value) -> Vec<FieldRule>;
 
     /// The region whose data the arguments name, if the tool has such an argument.
-    fn region(&self, tool: &str, arguments: &Value) -> Option<Jurisdiction>;
+    fn region(&self, tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction>;
 
-    /// Runs a permitted call.
+    /// Runs a permitted call. A mutating tool whose effects are in the pool's database leaves them in
+    /// the transaction that it returns and commits nothing itself.
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a>;
 }
 
-/// The connectors of a replica, by tool.
+/// The connectors of a replica: native ones by tool, the others by the name that catalogs give.
 #[derive(Debug, Default)]
 pub struct Connectors {
-    by_tool: HashMap<String, Arc<dyn Connector>>,
+    native: HashMap<String, Arc<dyn Connector>>,
+    named: HashMap<String, Arc<dyn Connector>>,
 }
 
 impl Connectors {
@@ -129,43 +199,72 @@ impl Connectors {
         Self::default().with(Arc::new(native::orders::Orders))
     }
 
-    /// Adds a connector for the tools that it names.
+    /// Adds a native connector for the tools that it names.
     #[must_use]
     pub fn with(mut self, connector: Arc<dyn Connector>) -> Self {
         for tool in connector.tools() {
-            self.by_tool.insert(tool, Arc::clone(&connector));
+            self.native.insert(tool, Arc::clone(&connector));
         }
         self
+    }
+
+    /// Adds the connector that catalogs call by this name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>, connector: Arc<dyn Connector>) -> Self {
+        self.named.insert(name.into(), connector);
+        self
+    }
+
+    fn find(&self, tool: ToolRef<'_>) -> Option<&Arc<dyn Connector>> {
+        if tool.connector == NATIVE {
+            self.native.get(tool.name)
+        } else {
+            self.named.get(tool.connector)
+        }
+    }
+
+    /// Where the tool's effects happen. What nobody runs is taken for the worse.
+    pub fn effects(&self, tool: ToolRef<'_>) -> Effects {
+        self.find(tool)
+            .map_or(Effects::External, |connector| connector.effects())
+    }
+
+    /// The tool server behind a tool, which a switch can quarantine.
+    pub fn server<'a>(&self, tool: ToolRef<'a>) -> &'a str {
+        self.find(tool)
+            .map_or(tool.connector, |connector| connector.server(tool))
     }
 
     /// Checks what a schema cannot say about the arguments.
     ///
     /// # Errors
     /// Names the argument and the rule.
-    pub fn check(&self, tool: &str, arguments: &Map<String, Value>) -> Result<(), Violation> {
-        self.by_tool
-            .get(tool)
+    pub fn check(
+        &self,
+        tool: ToolRef<'_>,
+        arguments: &Map<String, Value>,
+    ) -> Result<(), Violation> {
+        self.find(tool)
             .map_or(Ok(()), |connector| connector.check(tool, arguments))
     }
 
     /// What the arguments ask to be redacted, besides what policy asks for.
-    pub fn obligations(&self, tool: &str, arguments: &Value) -> Vec<FieldRule> {
-        self.by_tool
-            .get(tool)
+    pub fn obligations(&self, tool: ToolRef<'_>, arguments: &Value) -> Vec<FieldRule> {
+        self.find(tool)
             .map_or_else(Vec::new, |connector| connector.obligations(tool, arguments))
     }
 
     /// The region whose data the arguments name, if the tool has such an argument.
-    pub fn region(&self, tool: &str, arguments: &Value) -> Option<Jurisdiction> {
-        self.by_tool.get(tool)?.region(tool, arguments)
+    pub fn region(&self, tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction> {
+        self.find(tool)?.region(tool, arguments)
     }
 
     /// Runs a permitted call.
     ///
     /// # Errors
     /// Says why the tool gave no result.
-    pub async fn invoke(&self, invocation: Invocation<'_>) -> Result<Value, ToolError> {
-        match self.by_tool.get(invocation.tool) {
+    pub async fn invoke(&self, invocation: Invocation<'_>) -> Result<ToolOutput, ToolError> {
+        match self.find(invocation.tool) {
             Some(connector) => connector.invoke(invocation).await,
             None => Err(ToolError::NoConnector),
         }

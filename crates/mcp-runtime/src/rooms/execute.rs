@@ -6,7 +6,8 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use portcullis_domain::Pool;
+use portcullis_domain::id::{Id, Record};
+use portcullis_domain::{Pool, SpanId};
 use portcullis_redaction::FieldRule;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use super::claim::{Claimed, Seal, Step};
 use super::decide::{Decided, Permitted};
 use super::refusal::Refusal;
 use super::validate::{KnownTool, Passage, ToolCall};
-use crate::connectors::{Invocation, ToolError};
+use crate::connectors::{EffectMark, Invocation, ToolError, ToolOutput};
 use crate::gate::Gate;
 
 /// What became of a call.
@@ -69,7 +70,7 @@ async fn run(
         verdict,
     } = permitted;
     let deadline = call.passage.admitted.deadline;
-    let work = AssertUnwindSafe(invoke(gate, &call, pool)).catch_unwind();
+    let work = AssertUnwindSafe(invoke(gate, &call, &seal, pool)).catch_unwind();
     let ran = tokio::select! {
         biased;
         () = cancelled.cancelled() => Err(ToolError::Cancelled),
@@ -82,7 +83,7 @@ async fn run(
         },
     };
     let result = match ran {
-        Ok(output) => Ran::Output(call.tool, output),
+        Ok(output) => Ran::Output(call.tool, output.value),
         Err(error) => Ran::Failed(error),
     };
     let passage = call.passage;
@@ -96,13 +97,38 @@ async fn run(
     }
 }
 
-async fn invoke(gate: &Gate, call: &ToolCall, pool: Pool) -> Result<Value, ToolError> {
+async fn invoke(
+    gate: &Gate,
+    call: &ToolCall,
+    seal: &Seal,
+    pool: Pool,
+) -> Result<ToolOutput, ToolError> {
     let region = gate.regions.get(&pool).ok_or(ToolError::NoConnector)?;
+    let passage = &call.passage;
+    let caller = &passage.admitted.caller;
+    let mark = EffectMark::default();
     let invocation = Invocation {
-        tenant: call.passage.admitted.caller.tenant,
-        tool: &call.tool.compiled.definition.name,
-        arguments: &call.passage.arguments,
+        tenant: caller.tenant,
+        principal: caller.principal,
+        principal_name: &caller.name,
+        tool: call.tool.to_ref(),
+        arguments: &passage.arguments,
         region: &region.store,
+        intent: None,
+        upstream_key: None,
+        trace_id: passage.trace_id,
+        span_id: span_of(seal.record),
+        now: gate.clock.now(),
+        mark: &mark,
     };
     gate.connectors.invoke(invocation).await
+}
+
+/// The span of a call: the random half of its record's id.
+fn span_of(record: Id<Record>) -> SpanId {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(record.as_bytes().iter().skip(8)) {
+        *to = *from;
+    }
+    SpanId::from_bytes(bytes)
 }

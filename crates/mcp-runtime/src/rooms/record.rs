@@ -182,7 +182,10 @@ fn call(passage: &Passage, seal: &Seal) -> Result<Call, RecordFault> {
 }
 
 fn tool(passage: &Passage, salts: &Salts) -> Result<form::Tool, RecordFault> {
-    if let Some(KnownTool { compiled, version }) = &passage.tool {
+    if let Some(KnownTool {
+        compiled, version, ..
+    }) = &passage.tool
+    {
         return Ok(form::Tool::Known {
             name: Arc::from(compiled.definition.name.as_str()),
             sha256: compiled.sha256,

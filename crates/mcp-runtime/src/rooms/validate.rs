@@ -15,6 +15,7 @@ use super::CallRequest;
 use super::admit::Admitted;
 use super::refusal::Refusal;
 use crate::catalog::{CompiledTool, Violation};
+use crate::connectors::{Binding, ToolRef};
 use crate::gate::Gate;
 use crate::snapshot::{CatalogEntry, PrincipalEntry, TenantSnapshot};
 
@@ -38,6 +39,14 @@ pub struct Passage {
 pub struct KnownTool {
     pub(in crate::rooms) compiled: Arc<CompiledTool>,
     pub(in crate::rooms) version: u64,
+    pub(in crate::rooms) binding: Binding,
+}
+
+impl KnownTool {
+    /// The tool, as its connector is asked about it.
+    pub(in crate::rooms) fn to_ref(&self) -> ToolRef<'_> {
+        self.binding.tool(&self.compiled.definition.name)
+    }
 }
 
 /// A call whose tool exists, whose arguments fit and whose scope is held.
@@ -74,6 +83,7 @@ pub fn enter(
     let tool = entry.map(|entry| KnownTool {
         compiled: Arc::clone(&entry.tool),
         version: entry.version,
+        binding: entry.binding.clone(),
     });
     if let Some(tool) = &tool {
         tool.compiled.fill_defaults(&mut arguments);
@@ -96,7 +106,7 @@ pub fn enter(
             refusal: unknown_tool(),
         }));
     };
-    if let Err(refusal) = check(gate, &passage, &tool.compiled, now) {
+    if let Err(refusal) = check(gate, &passage, &tool, now) {
         return Err(Box::new(Refused { passage, refusal }));
     }
     Ok(ToolCall { passage, tool })
@@ -105,10 +115,11 @@ pub fn enter(
 fn check(
     gate: &Gate,
     passage: &Passage,
-    tool: &CompiledTool,
+    tool: &KnownTool,
     now: OffsetDateTime,
 ) -> Result<(), Refusal> {
-    tool.check_arguments(&passage.arguments)
+    tool.compiled
+        .check_arguments(&passage.arguments)
         .map_err(invalid_arguments)?;
     if passage.canonical.is_none() {
         return Err(invalid_arguments(Violation {
@@ -120,9 +131,9 @@ fn check(
     let empty = Map::new();
     let arguments = passage.arguments.as_object().unwrap_or(&empty);
     gate.connectors
-        .check(&tool.definition.name, arguments)
+        .check(tool.to_ref(), arguments)
         .map_err(invalid_arguments)?;
-    check_scope(passage, tool, arguments, now)
+    check_scope(passage, &tool.compiled, arguments, now)
 }
 
 fn check_scope(

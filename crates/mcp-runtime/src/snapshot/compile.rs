@@ -23,6 +23,7 @@ use super::{
     TenantSnapshot,
 };
 use crate::catalog::{CompiledTool, DefinitionError};
+use crate::connectors::Binding;
 
 /// What the data key encrypts, in its row and in what it wraps.
 const PURPOSE: &str = "call_inputs";
@@ -145,7 +146,16 @@ impl Compiler<'_> {
             match self.tool(row) {
                 Ok(tool) => {
                     let version = u64::try_from(row.current_version).unwrap_or(0);
-                    catalog.insert(row.name.clone(), CatalogEntry { tool, version });
+                    let binding = Binding {
+                        connector: Arc::from(row.connector.as_str()),
+                        config: None,
+                    };
+                    let entry = CatalogEntry {
+                        tool,
+                        version,
+                        binding,
+                    };
+                    catalog.insert(row.name.clone(), entry);
                 }
                 Err(error) => {
                     let error = crate::chain(&error);

@@ -22,6 +22,7 @@ pub use compile::CompileError;
 pub use watch::watch;
 
 use crate::catalog::CompiledTool;
+use crate::connectors::Binding;
 
 /// What holds where neither a principal nor its tenant has limits of its own.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +72,7 @@ pub(crate) struct TenantKey {
 pub(crate) struct CatalogEntry {
     pub(crate) tool: Arc<CompiledTool>,
     pub(crate) version: u64,
+    pub(crate) binding: Binding,
 }
 
 /// A policy version, compiled.

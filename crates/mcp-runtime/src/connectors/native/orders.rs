@@ -8,7 +8,9 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::catalog::Violation;
-use crate::connectors::{Connector, Invocation, ToolError, ToolFuture};
+use crate::connectors::{
+    Connector, Effects, Invocation, ToolError, ToolFuture, ToolOutput, ToolRef,
+};
 
 /// The most rows that an export returns.
 const MAX_ROWS: u32 = 10_000;
@@ -25,8 +27,12 @@ impl Connector for Orders {
         vec!["orders.export".to_owned(), "orders.get".to_owned()]
     }
 
-    fn check(&self, tool: &str, arguments: &Map<String, Value>) -> Result<(), Violation> {
-        if tool != "orders.export" {
+    fn effects(&self) -> Effects {
+        Effects::Transactional
+    }
+
+    fn check(&self, tool: ToolRef<'_>, arguments: &Map<String, Value>) -> Result<(), Violation> {
+        if tool.name != "orders.export" {
             return Ok(());
         }
         match (date(arguments.get("from")), date(arguments.get("to"))) {
@@ -40,7 +46,7 @@ impl Connector for Orders {
         }
     }
 
-    fn obligations(&self, _tool: &str, arguments: &Value) -> Vec<FieldRule> {
+    fn obligations(&self, _tool: ToolRef<'_>, arguments: &Value) -> Vec<FieldRule> {
         let masked = arguments.get("mask").and_then(Value::as_array);
         masked
             .into_iter()
@@ -53,13 +59,13 @@ impl Connector for Orders {
             .collect()
     }
 
-    fn region(&self, _tool: &str, arguments: &Value) -> Option<Jurisdiction> {
+    fn region(&self, _tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction> {
         arguments.get("region")?.as_str()?.parse().ok()
     }
 
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a> {
         Box::pin(async move {
-            match invocation.tool {
+            match invocation.tool.name {
                 "orders.export" => export(invocation).await,
                 "orders.get" => get(invocation).await,
                 _ => Err(ToolError::NoConnector),
@@ -68,7 +74,7 @@ impl Connector for Orders {
     }
 }
 
-async fn export(invocation: Invocation<'_>) -> Result<Value, ToolError> {
+async fn export(invocation: Invocation<'_>) -> Result<ToolOutput, ToolError> {
     let arguments = invocation.arguments;
     let (Some(from), Some(to)) = (date(arguments.get("from")), date(arguments.get("to"))) else {
         return Err(ToolError::NoConnector);
@@ -87,16 +93,16 @@ async fn export(invocation: Invocation<'_>) -> Result<Value, ToolError> {
     let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
     let truncated = orders.len() > most;
     let rows: Vec<_> = orders.into_iter().take(most).map(row).collect();
-    Ok(json!({
+    Ok(ToolOutput::read(json!({
         "range": { "from": arguments.get("from"), "to": arguments.get("to") },
         "region": region(invocation.region.pool()),
         "count": rows.len(),
         "truncated": truncated,
         "rows": rows,
-    }))
+    })))
 }
 
-async fn get(invocation: Invocation<'_>) -> Result<Value, ToolError> {
+async fn get(invocation: Invocation<'_>) -> Result<ToolOutput, ToolError> {
     let id = invocation
         .arguments
         .get("orderId")
@@ -111,10 +117,10 @@ async fn get(invocation: Invocation<'_>) -> Result<Value, ToolError> {
         .await
         .map_err(ToolError::Store)?;
     tx.commit().await.map_err(ToolError::Store)?;
-    Ok(match order {
+    Ok(ToolOutput::read(match order {
         Some(order) => json!({ "found": true, "order": row(order) }),
         None => json!({ "found": false }),
-    })
+    }))
 }
 
 fn row(order: OrderRow) -> Value {
@@ -165,6 +171,12 @@ fn violation(field: &str, rule: &str) -> Violation {
 mod tests {
     use super::*;
 
+    const EXPORT: ToolRef<'static> = ToolRef {
+        name: "orders.export",
+        connector: crate::connectors::NATIVE,
+        config: None,
+    };
+
     #[test]
     fn amounts_keep_their_cents() {
         assert_eq!(amount(3_050).to_string(), "30.5");
@@ -176,14 +188,14 @@ mod tests {
     fn a_range_that_ends_before_it_begins_is_refused() {
         let arguments = json!({"from": "2025-08-31", "to": "2025-08-25"});
         let error = Orders
-            .check("orders.export", arguments.as_object().unwrap())
+            .check(EXPORT, arguments.as_object().unwrap())
             .unwrap_err();
         assert_eq!(error.to_string(), "to: must not be before `from`");
     }
 
     #[test]
     fn what_the_caller_masks_becomes_an_obligation() {
-        let rules = Orders.obligations("orders.export", &json!({"mask": ["phone"]}));
+        let rules = Orders.obligations(EXPORT, &json!({"mask": ["phone"]}));
         assert_eq!(rules.len(), 1);
         assert_eq!(rules[0].field, "phone");
     }

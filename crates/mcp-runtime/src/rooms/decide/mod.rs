@@ -165,10 +165,10 @@ fn place(
     snapshot: &TenantSnapshot,
     decision: &Decision,
 ) -> Result<Pool, Refusal> {
-    let named = passage.tool.as_ref().and_then(|tool| {
-        let name = &tool.compiled.definition.name;
-        gate.connectors.region(name, &passage.arguments)
-    });
+    let named = passage
+        .tool
+        .as_ref()
+        .and_then(|tool| gate.connectors.region(tool.to_ref(), &passage.arguments));
     let named = named.map(Pool::of);
     let pool = match (&decision.route, named) {
         (Some(route), Some(named)) if route.pool != named => {
@@ -206,7 +206,7 @@ fn obligations(gate: &Gate, call: &ToolCall, decision: &Decision) -> Vec<FieldRu
     });
     let asked = gate
         .connectors
-        .obligations(&call.tool.compiled.definition.name, &call.passage.arguments);
+        .obligations(call.tool.to_ref(), &call.passage.arguments);
     own.chain(asked).collect()
 }
 
