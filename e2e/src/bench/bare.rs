@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use portcullis_domain::Pool;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_mcp_runtime::connectors::{Connectors, Invocation};
+use portcullis_domain::{Pool, PrincipalName, SpanId, TraceId};
+use portcullis_mcp_runtime::connectors::{Connectors, EffectMark, Invocation, NATIVE, ToolRef};
 use portcullis_store::{ConnectOptions, RegionStore};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -34,6 +34,7 @@ pub struct Orders {
     region: RegionStore,
     connectors: Connectors,
     tenant: Id<Tenant>,
+    principal: PrincipalName,
     shown: Map<String, Value>,
 }
 
@@ -65,6 +66,7 @@ impl Orders {
             region: region.await.context("connect to the region")?,
             connectors: Connectors::native(),
             tenant: arguments.tenant,
+            principal: "agent:bench".parse().context("name the caller")?,
             shown: serde_json::from_str(&arguments.shown).context("read --shown")?,
         })
     }
@@ -76,15 +78,24 @@ impl Orders {
     pub async fn get(&self, arguments: &Value) -> Result<Value> {
         let invocation = Invocation {
             tenant: self.tenant,
-            tool: "orders.get",
+            principal: Id::from_row(self.tenant.as_uuid()),
+            principal_name: &self.principal,
+            tool: ToolRef {
+                name: "orders.get",
+                connector: NATIVE,
+                config: None,
+            },
             arguments,
             region: &self.region,
+            intent: None,
+            upstream_key: None,
+            trace_id: TraceId::from_bytes([1; 16]),
+            span_id: SpanId::from_bytes([1; 8]),
+            now: std::time::SystemTime::now().into(),
+            mark: &EffectMark::default(),
         };
-        let mut result = self
-            .connectors
-            .invoke(invocation)
-            .await
-            .context("read an order")?;
+        let output = self.connectors.invoke(invocation).await;
+        let mut result = output.context("read an order")?.value;
         if let Some(Value::Object(order)) = result.get_mut("order") {
             order.extend(self.shown.clone());
         }
