@@ -6,6 +6,7 @@
 
 pub mod catalog;
 pub mod challenge;
+pub mod changes;
 pub mod connectors;
 pub mod gate;
 pub mod refusals;

@@ -24,6 +24,7 @@ pub mod policies;
 pub mod principals;
 pub mod records;
 pub mod region;
+pub mod relay;
 pub mod replies;
 pub mod roles;
 mod row;

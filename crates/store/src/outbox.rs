@@ -1,9 +1,10 @@
 //! Administrative changes, each written in the transaction that makes it. There is no right to edit
-//! or remove one.
+//! or remove one; the relay may only mark that its record is in the ledger.
 
 use portcullis_domain::Id;
 use portcullis_domain::id::OutboxEntry;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::control::{ControlTx, PlatformTx};
 use crate::error::{StoreError, sort};
@@ -98,7 +99,8 @@ pub async fn insert_platform(
 /// # Errors
 /// Fails where the database cannot be reached.
 pub async fn list_platform(tx: &mut PlatformTx, page: Page) -> Result<Vec<OutboxRow>, StoreError> {
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        Raw,
         "select id, actor, action, subject, detail, created_at from platform_outbox
          where $1::uuid is null or id > $1 order by id limit $2",
         page.after,
@@ -106,18 +108,8 @@ pub async fn list_platform(tx: &mut PlatformTx, page: Page) -> Result<Vec<Outbox
     )
     .fetch_all(tx.connection())
     .await
-    .map_err(sort("list the platform's changes"))?;
-    Ok(rows
-        .into_iter()
-        .map(|row| OutboxRow {
-            id: Id::from_row(row.id),
-            actor: row.actor,
-            action: row.action,
-            subject: row.subject,
-            detail: row.detail,
-            created_at: row.created_at,
-        })
-        .collect())
+    .map(read)
+    .map_err(sort("list the platform's changes"))
 }
 
 /// The tenant's administrative changes, oldest first.
@@ -126,7 +118,8 @@ pub async fn list_platform(tx: &mut PlatformTx, page: Page) -> Result<Vec<Outbox
 /// Fails where the database cannot be reached.
 pub async fn list(tx: &mut ControlTx, page: Page) -> Result<Vec<OutboxRow>, StoreError> {
     let tenant = tx.tenant().as_uuid();
-    let rows = sqlx::query!(
+    sqlx::query_as!(
+        Raw,
         "select id, actor, action, subject, detail, created_at from outbox
          where tenant_id = $1 and ($2::uuid is null or id > $2) order by id limit $3",
         tenant,
@@ -135,9 +128,112 @@ pub async fn list(tx: &mut ControlTx, page: Page) -> Result<Vec<OutboxRow>, Stor
     )
     .fetch_all(tx.connection())
     .await
-    .map_err(sort("list administrative changes"))?;
-    Ok(rows
-        .into_iter()
+    .map(read)
+    .map_err(sort("list administrative changes"))
+}
+
+/// The tenant's changes whose records are not known to be in the ledger yet, oldest first.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn waiting(tx: &mut ControlTx, page: Page) -> Result<Vec<OutboxRow>, StoreError> {
+    let tenant = tx.tenant().as_uuid();
+    sqlx::query_as!(
+        Raw,
+        "select id, actor, action, subject, detail, created_at from outbox
+         where tenant_id = $1 and relayed_at is null and ($2::uuid is null or id > $2)
+         order by id limit $3",
+        tenant,
+        page.after,
+        page.limit()
+    )
+    .fetch_all(tx.connection())
+    .await
+    .map(read)
+    .map_err(sort("read the changes that wait for the ledger"))
+}
+
+/// The platform's own changes whose records are not known to be in the ledger yet, oldest first.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn waiting_platform(
+    tx: &mut PlatformTx,
+    page: Page,
+) -> Result<Vec<OutboxRow>, StoreError> {
+    sqlx::query_as!(
+        Raw,
+        "select id, actor, action, subject, detail, created_at from platform_outbox
+         where relayed_at is null and ($1::uuid is null or id > $1)
+         order by id limit $2",
+        page.after,
+        page.limit()
+    )
+    .fetch_all(tx.connection())
+    .await
+    .map(read)
+    .map_err(sort("read the platform's changes that wait for the ledger"))
+}
+
+/// Marks changes of the tenant whose records are durable. A change that is marked stays as it is.
+/// Gives back how many were marked.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn mark_relayed(
+    tx: &mut ControlTx,
+    ids: &[Id<OutboxEntry>],
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let tenant = tx.tenant().as_uuid();
+    let done = sqlx::query!(
+        "update outbox set relayed_at = $3
+         where tenant_id = $1 and id = any($2) and relayed_at is null",
+        tenant,
+        &uuids(ids),
+        now
+    )
+    .execute(tx.connection())
+    .await
+    .map_err(sort("mark changes as relayed"))?;
+    Ok(done.rows_affected())
+}
+
+/// Marks changes of the platform's own things whose records are durable, as [`mark_relayed`] does.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn mark_platform_relayed(
+    tx: &mut PlatformTx,
+    ids: &[Id<OutboxEntry>],
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "update platform_outbox set relayed_at = $2 where id = any($1) and relayed_at is null",
+        &uuids(ids),
+        now
+    )
+    .execute(tx.connection())
+    .await
+    .map_err(sort("mark the platform's changes as relayed"))?;
+    Ok(done.rows_affected())
+}
+
+fn uuids(ids: &[Id<OutboxEntry>]) -> Vec<Uuid> {
+    ids.iter().map(Id::as_uuid).collect()
+}
+
+struct Raw {
+    id: Uuid,
+    actor: String,
+    action: String,
+    subject: String,
+    detail: String,
+    created_at: OffsetDateTime,
+}
+
+fn read(rows: Vec<Raw>) -> Vec<OutboxRow> {
+    rows.into_iter()
         .map(|row| OutboxRow {
             id: Id::from_row(row.id),
             actor: row.actor,
@@ -146,5 +242,5 @@ pub async fn list(tx: &mut ControlTx, page: Page) -> Result<Vec<OutboxRow>, Stor
             detail: row.detail,
             created_at: row.created_at,
         })
-        .collect())
+        .collect()
 }

@@ -230,6 +230,30 @@ pub async fn inputs(
     }))
 }
 
+/// The kinds of those of `ids` that are stored.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn kinds(
+    tx: &mut RegionTx,
+    ids: &[Id<Record>],
+) -> Result<Vec<(Id<Record>, String)>, StoreError> {
+    let tenant = tx.tenant().as_uuid();
+    let ids: Vec<Uuid> = ids.iter().map(Id::as_uuid).collect();
+    let rows = sqlx::query!(
+        "select id, kind from records where tenant_id = $1 and id = any($2)",
+        tenant,
+        &ids
+    )
+    .fetch_all(tx.connection())
+    .await
+    .map_err(sort("look for records"))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (Id::from_row(row.id), row.kind))
+        .collect())
+}
+
 /// The leaf hashes of those of `ids` that are stored.
 pub(crate) async fn stored(
     tx: &mut RegionTx,

@@ -19,9 +19,9 @@ use crate::gate::Gate;
 use crate::snapshot::TenantKey;
 
 /// The use of the ciphertext of arguments, bound into it.
-const ARGUMENTS_USAGE: &str = "call_inputs.arguments";
+pub(crate) const ARGUMENTS_USAGE: &str = "call_inputs.arguments";
 /// The use of the ciphertext of salts, bound into it.
-const SALTS_USAGE: &str = "call_inputs.salts";
+pub(crate) const SALTS_USAGE: &str = "call_inputs.salts";
 
 /// The most bytes of arguments that are kept of a call to a tool that the caller cannot have: whoever
 /// holds no grant shall not fill the disk. The commitment stands in the record all the same.

@@ -13,7 +13,7 @@ use portcullis_store::{ControlStore, StoreError, tenants};
 use tokio::time::Instant;
 
 use super::compile::{CompileError, Compiler, ToolCache};
-use super::{DefaultLimits, TenantSnapshot};
+use super::{DefaultLimits, TenantKey, TenantSnapshot};
 
 /// How long an unused snapshot is kept.
 const IDLE: Duration = Duration::from_mins(10);
@@ -107,6 +107,24 @@ impl Snapshots {
         }
     }
 
+    /// The tenant's data key, whether or not its configuration compiles.
+    ///
+    /// # Errors
+    /// When the control database does not answer, or the key cannot be unwrapped.
+    pub(crate) async fn data_key(&self, tenant: Id<Tenant>) -> Result<TenantKey, CompileError> {
+        self.compiler().data_key(tenant).await
+    }
+
+    fn compiler(&self) -> Compiler<'_> {
+        Compiler {
+            control: &self.control,
+            keys: &self.keys,
+            clock: self.clock.as_ref(),
+            tools: &self.tools,
+            default_limits: self.default_limits,
+        }
+    }
+
     /// The tenant's snapshot if this replica holds it and it is not outdated.
     pub async fn known(&self, slug: &str) -> Option<Arc<TenantSnapshot>> {
         let snapshot = self.by_slug.get(slug).await?;
@@ -179,14 +197,7 @@ impl Snapshots {
         let rows = portcullis_store::snapshot::load(&self.control, tenant, now)
             .await
             .map_err(SnapshotError::Store)?;
-        let compiler = Compiler {
-            control: &self.control,
-            keys: &self.keys,
-            clock: self.clock.as_ref(),
-            tools: &self.tools,
-            default_limits: self.default_limits,
-        };
-        compiler
+        self.compiler()
             .compile(rows)
             .await
             .map(Arc::new)

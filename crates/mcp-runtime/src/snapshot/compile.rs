@@ -196,7 +196,7 @@ impl Compiler<'_> {
 
     /// The tenant's data key; made at the tenant's first use. Two replicas that make one at once
     /// agree on the row that was first.
-    async fn data_key(&self, tenant: Id<Tenant>) -> Result<TenantKey, CompileError> {
+    pub(super) async fn data_key(&self, tenant: Id<Tenant>) -> Result<TenantKey, CompileError> {
         let mut tx = self
             .control
             .begin(tenant)

@@ -22,6 +22,8 @@ mod proxy;
 #[cfg(test)]
 mod region;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod writer;

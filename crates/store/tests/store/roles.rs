@@ -243,11 +243,15 @@ async fn the_sweeper_sees_no_payloads_and_nothing_that_is_not_old() {
         "principals",
         "client_secrets",
         "data_keys",
-        "outbox",
+        "platform_outbox",
         "tenants",
     ] {
         refused(&mut sweeper, &format!("select from {table}")).await;
     }
+    for column in ["id", "actor", "action", "subject", "detail", "created_at"] {
+        refused(&mut sweeper, &format!("select {column} from outbox")).await;
+    }
+    refused(&mut sweeper, "update outbox set relayed_at = now()").await;
     let region = cluster.region().await;
     let mut sweeper = region.connect(roles::SWEEPER).await;
     for table in ["records", "call_inputs", "orders", "records_default"] {

@@ -1,20 +1,18 @@
-//! What a replica does beside answering: following the epoch, writing counts of refusals, and the
-//! sweeper's named jobs. Every replica does them; each is harmless twice.
+//! The sweeper's named jobs, once a minute. Every replica does them; each is harmless twice. They must
+//! see nothing but what is old enough to go.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_domain::Pool;
 use portcullis_mcp_runtime::gate::Gate;
-use portcullis_mcp_runtime::{refusals, snapshot};
 use portcullis_store::sweeper::{ControlSweeper, RegionSweeper};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::error::ServeError;
 use crate::config::Config;
+use crate::serve::error::ServeError;
 
 /// How often the sweeper goes round.
 const ROUND: Duration = Duration::from_mins(1);
@@ -23,14 +21,14 @@ const ROWS: u32 = 5_000;
 
 /// Where the sweeper works.
 #[derive(Debug)]
-pub(super) struct Sweeper {
+pub(in crate::serve) struct Sweeper {
     control: SecretString,
     regions: Vec<(Pool, SecretString)>,
 }
 
 impl Sweeper {
     /// Reads its logins.
-    pub(super) fn new(config: &Config) -> Result<Self, ServeError> {
+    pub(in crate::serve) fn new(config: &Config) -> Result<Self, ServeError> {
         let regions = config
             .regions
             .iter()
@@ -39,6 +37,11 @@ impl Sweeper {
             control: config.control.sweeper()?,
             regions: regions.collect::<Result<_, ServeError>>()?,
         })
+    }
+
+    /// Its login at the control database.
+    pub(super) fn control(&self) -> SecretString {
+        self.control.clone()
     }
 
     /// One round. A database that is away is visited in the next one. Connections are opened anew
@@ -72,21 +75,8 @@ async fn sweep_region(pool: Pool, url: &SecretString, gate: &Gate) -> Result<(),
     Ok(())
 }
 
-/// Starts everything; it ends after `stop`.
-pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken) -> TaskTracker {
-    let tasks = TaskTracker::new();
-    let (watched, token) = (Arc::clone(gate), stop.clone());
-    tasks.spawn(async move {
-        snapshot::watch(watched.control.clone(), &watched.snapshots, token).await;
-    });
-    let (counted, token) = (Arc::clone(gate), stop.clone());
-    tasks.spawn(async move { refusals::record_counts(&counted, token).await });
-    tasks.spawn(sweep(Arc::clone(gate), sweeper, stop.clone()));
-    tasks.close();
-    tasks
-}
-
-async fn sweep(gate: Arc<Gate>, sweeper: Sweeper, stop: CancellationToken) {
+/// Goes round until `stop`.
+pub(super) async fn sweep(gate: Arc<Gate>, sweeper: Sweeper, stop: CancellationToken) {
     let rounds = async {
         loop {
             sweeper.round(&gate).await;

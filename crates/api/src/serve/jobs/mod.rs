@@ -1,0 +1,34 @@
+//! What a replica does beside answering: following the epoch, writing counts of refusals, taking
+//! administrative changes to the ledger, and the sweeper's named jobs. Every replica does them; each is
+//! harmless twice.
+
+mod relay;
+mod sweep;
+
+use std::sync::Arc;
+
+use portcullis_mcp_runtime::gate::Gate;
+use portcullis_mcp_runtime::{refusals, snapshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(super) use sweep::Sweeper;
+
+/// Starts everything; it ends after `stop`.
+pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken) -> TaskTracker {
+    let tasks = TaskTracker::new();
+    let (watched, token) = (Arc::clone(gate), stop.clone());
+    tasks.spawn(async move {
+        snapshot::watch(watched.control.clone(), &watched.snapshots, token).await;
+    });
+    let (counted, token) = (Arc::clone(gate), stop.clone());
+    tasks.spawn(async move { refusals::record_counts(&counted, token).await });
+    tasks.spawn(relay::relay(
+        Arc::clone(gate),
+        sweeper.control(),
+        stop.clone(),
+    ));
+    tasks.spawn(sweep::sweep(Arc::clone(gate), sweeper, stop.clone()));
+    tasks.close();
+    tasks
+}
