@@ -54,6 +54,8 @@ kinds! {
     OutboxEntry = "out";
     /// A tenant's key that encrypts arguments and answers.
     DataKey = "dek";
+    /// A claimed idempotency key of a mutating call.
+    Claim = "clm";
 }
 
 /// The id of a `K`.

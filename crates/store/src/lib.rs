@@ -9,6 +9,7 @@
 //! the clock: times come in as arguments.
 
 pub mod bindings;
+pub mod claims;
 pub mod clients;
 pub mod connect;
 pub mod control;

@@ -2,8 +2,10 @@
 //! it only rows that are old enough to go, and no table with payloads.
 
 use portcullis_domain::Pool;
+use portcullis_domain::id::{Claim, Id, Tenant};
 use secrecy::SecretString;
 use sqlx::postgres::PgPool;
+use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
 
 use crate::connect::{self, ConnectError, ConnectOptions};
@@ -115,6 +117,85 @@ impl RegionSweeper {
             .await
             .map_err(sort("make the partitions of records"))
     }
+
+    /// Removes at most `limit` claims that were completed more than a day ago, by the database's clock.
+    /// A claim whose outcome is unknown stays until somebody resolves it.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached.
+    pub async fn remove_completed_claims(&self, limit: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            "delete from claims where (tenant_id, id) in (
+               select tenant_id, id from claims
+               where state = 'done' and completed_at < now() - interval '24 hours'
+               order by completed_at limit $1)",
+            i64::from(limit)
+        )
+        .execute(&self.database)
+        .await
+        .map_err(sort("remove completed claims"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Removes at most `limit` stored answers whose claims are gone.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached.
+    pub async fn remove_old_answers(&self, limit: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            "delete from stored_answers where (tenant_id, outcome_id) in (
+               select tenant_id, outcome_id from stored_answers
+               where stored_at < now() - interval '25 hours'
+               order by stored_at limit $1)",
+            i64::from(limit)
+        )
+        .execute(&self.database)
+        .await
+        .map_err(sort("remove old answers"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// At most `limit` claims whose leases have ended, longest ago first; none where another sweeper
+    /// is at it. The turn lasts until it is dropped.
+    ///
+    /// # Errors
+    /// Fails where the database cannot be reached.
+    pub async fn expired_claims(&self, limit: u32) -> Result<Option<ExpiredClaims>, StoreError> {
+        let operation = "look for expired claims";
+        let begun = self.database.begin_with("begin").await;
+        let mut turn = begun.map_err(sort(operation))?;
+        let ours = sqlx::query_scalar!(
+            r#"select pg_try_advisory_xact_lock(hashtext('portcullis.reaper')) as "ours!""#
+        )
+        .fetch_one(&mut *turn)
+        .await
+        .map_err(sort(operation))?;
+        if !ours {
+            return Ok(None);
+        }
+        let rows = sqlx::query!(
+            "select tenant_id, id from claims where state = 'claimed' and lease_until < now()
+             order by lease_until limit $1",
+            i64::from(limit)
+        )
+        .fetch_all(&mut *turn)
+        .await
+        .map_err(sort(operation))?;
+        let ids = rows
+            .into_iter()
+            .map(|row| (Id::from_row(row.tenant_id), Id::from_row(row.id)))
+            .collect();
+        Ok(Some(ExpiredClaims { ids, _turn: turn }))
+    }
+}
+
+/// Claims whose leases have ended, and the turn to close them: while this lives, no other sweeper of
+/// the region finds any.
+#[derive(Debug)]
+pub struct ExpiredClaims {
+    /// Whose they are, and which.
+    pub ids: Vec<(Id<Tenant>, Id<Claim>)>,
+    _turn: Transaction<'static, Postgres>,
 }
 
 fn options() -> ConnectOptions {

@@ -8,13 +8,14 @@ use portcullis_store::orders::OrderRow;
 use portcullis_store::records::RecordRow;
 use portcullis_store::writer::{NewCallInputs, NewRecord};
 use portcullis_store::{
-    ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, WriterOptions, bindings,
-    clients, data_keys, epoch, grants, limits, orders, outbox, policies, principals, replies,
-    roles, service_tokens, tenants, tools,
+    ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, RegionTx, WriterOptions,
+    bindings, claims, clients, data_keys, epoch, grants, limits, orders, outbox, policies,
+    principals, replies, roles, service_tokens, tenants, tools,
 };
 use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
 
+use crate::claims::{new_claim, recorded};
 use crate::cluster::Database;
 
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
@@ -265,11 +266,26 @@ pub(crate) fn record(tenant: Id<Tenant>) -> NewRecord {
     }
 }
 
+async fn fill_claims(tx: &mut RegionTx) {
+    let new = new_claim(id());
+    let intent = recorded(tx.tenant(), new.principal, new.intent);
+    claims::claim(tx, &new, &intent).await.unwrap();
+    let outcome = recorded(tx.tenant(), new.principal, new.outcome);
+    let answer = claims::StoredAnswer {
+        data_key: id(),
+        ciphertext: b"sealed".to_vec(),
+    };
+    claims::complete(tx, new.id, &outcome, Some(&answer))
+        .await
+        .unwrap();
+}
+
 /// Gives a tenant a row in every table of a region's database.
 pub(crate) async fn full_region_tenant(store: &RegionStore) -> Id<Tenant> {
     let tenant = id();
     let mut tx = store.begin(tenant).await.unwrap();
     orders::insert(&mut tx, &[order("ord_1")]).await.unwrap();
+    fill_claims(&mut tx).await;
     tx.commit().await.unwrap();
     let writer = RecordWriter::start(store, WriterOptions::default());
     writer.submit(record(tenant)).await.unwrap();

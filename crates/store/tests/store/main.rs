@@ -8,6 +8,8 @@ mod cancellation;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod epoch;

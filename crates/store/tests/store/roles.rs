@@ -171,7 +171,7 @@ async fn the_recorder_inserts_and_can_do_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_role_that_serves_cannot_write_records_or_lift_its_own_guards() {
+async fn the_role_that_serves_cannot_change_records_or_lift_its_own_guards() {
     let cluster = Cluster::shared().await;
     let database = cluster.region().await;
     let store = fixture::region(&database).await;
@@ -180,10 +180,16 @@ async fn the_role_that_serves_cannot_write_records_or_lift_its_own_guards() {
     let tenant = tenant.as_uuid();
     run(&mut app, &format!("set app.tenant_id = '{tenant}'")).await;
     for sql in [
-        "insert into records select * from records",
+        "insert into records (tenant_id, id, kind, trace_id, verdict, started_at, ended_at,
+                              canonical, leaf_hash, signature, key_id)
+         select gen_random_uuid(), id, kind, trace_id, verdict, started_at, ended_at, canonical,
+                leaf_hash, signature, key_id from records",
         "update records set verdict = 'deny'",
         "delete from records",
         "delete from call_inputs",
+        "delete from stored_answers",
+        "update stored_answers set answer = ''",
+        "update claims set fingerprint = ''",
         "truncate orders",
         "alter table records disable row level security",
         "drop policy tenant_isolation on records",
@@ -256,6 +262,20 @@ async fn the_sweeper_sees_no_payloads_and_nothing_that_is_not_old() {
     let mut sweeper = region.connect(roles::SWEEPER).await;
     for table in ["records", "call_inputs", "orders", "records_default"] {
         refused(&mut sweeper, &format!("select from {table}")).await;
+    }
+    fixture::full_region_tenant(&fixture::region(&region).await).await;
+    for sql in [
+        "select fingerprint from claims",
+        "select answer from stored_answers",
+        "update claims set state = 'done'",
+        "insert into claims (tenant_id) values (gen_random_uuid())",
+    ] {
+        refused(&mut sweeper, sql).await;
+    }
+    for table in ["claims", "stored_answers"] {
+        let sql = AssertSqlSafe(format!("delete from {table} where tenant_id is not null"));
+        let done = sqlx::query(sql).execute(&mut sweeper).await.unwrap();
+        assert_eq!(done.rows_affected(), 0, "{table}");
     }
 }
 
