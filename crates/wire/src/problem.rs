@@ -52,12 +52,17 @@ slugs! {
     PlanTooDeep = "plan-too-deep", 403, "The plan is nested too deeply";
     TooManyRetries = "too-many-retries", 403, "The step was repeated too often";
     PrincipalSuspended = "principal-suspended", 403, "The principal is suspended";
+    TenantFrozen = "tenant-frozen", 403, "The tenant is frozen";
+    ReadOnly = "read-only", 403, "Calls that change something are stopped";
+    ToolQuarantined = "tool-quarantined", 403, "The tool is in quarantine";
+    ServerQuarantined = "server-quarantined", 403, "The tool's server is in quarantine";
     NoPoolForRegion = "no-pool-for-region", 403, "No pool serves the region";
     ToolFailed = "tool-failed", 502, "The tool failed";
     DeadlineExceeded = "deadline-exceeded", 504, "The call took too long";
     Cancelled = "cancelled", 499, "The call was cancelled";
     AuditUnavailable = "audit-unavailable", 503, "The call cannot be recorded now";
     Unavailable = "unavailable", 503, "The platform cannot decide this call now";
+    ConfigurationStale = "configuration-stale", 503, "This replica has lost touch with its configuration";
     Overloaded = "overloaded", 429, "The replica is busy";
     MalformedRequest = "malformed-request", 400, "The request cannot be read";
     HeaderMismatch = "header-mismatch", 400, "A header contradicts the body";

@@ -133,7 +133,12 @@ fn server_bounds(server: &Server, found: &mut Findings) {
     ] {
         found.between(field, value, 1, 600);
     }
-    found.between("server.drain_seconds", server.drain_seconds, 0, 600);
+    for (field, value) in [
+        ("server.lame_duck_seconds", server.lame_duck_seconds),
+        ("server.drain_seconds", server.drain_seconds),
+    ] {
+        found.between(field, value, 0, 600);
+    }
 }
 
 /// Every database URL with its field's name.

@@ -24,6 +24,7 @@ enum Kind {
     Secret,
     Integer,
     List,
+    Flag,
 }
 
 /// One variable and the field that it lies over.
@@ -49,6 +50,7 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["server", "head_timeout_seconds"], Kind::Integer),
     (&["server", "body_timeout_seconds"], Kind::Integer),
     (&["server", "call_timeout_seconds"], Kind::Integer),
+    (&["server", "lame_duck_seconds"], Kind::Integer),
     (&["server", "drain_seconds"], Kind::Integer),
     (&["control", "app_url"], Kind::Secret),
     (&["control", "app_password_file"], Kind::Text),
@@ -87,6 +89,10 @@ const REGION_FIELDS: &[(&str, Kind)] = &[
     ("max_connections", Kind::Integer),
 ];
 
+/// Variables with names of their own: what somebody types in an emergency is short.
+const NAMED: &[(&str, &[&str], Kind)] =
+    &[("PORTCULLIS_READ_ONLY", &["server", "read_only"], Kind::Flag)];
+
 /// Every variable that lies over a field.
 pub fn overrides() -> Vec<Override> {
     let plain = FIELDS.iter().map(|(path, kind)| (path.to_vec(), *kind));
@@ -95,6 +101,11 @@ pub fn overrides() -> Vec<Override> {
             .iter()
             .map(move |(field, kind)| (vec!["regions", pool.as_str(), *field], *kind))
     });
+    let named = NAMED.iter().map(|(name, path, kind)| Override {
+        name: (*name).to_owned(),
+        path: path.to_vec(),
+        kind: *kind,
+    });
     plain
         .chain(regional)
         .map(|(path, kind)| Override {
@@ -102,6 +113,7 @@ pub fn overrides() -> Vec<Override> {
             path,
             kind,
         })
+        .chain(named)
         .collect()
 }
 
@@ -210,6 +222,16 @@ fn value_of(entry: &Override, text: &str) -> Result<Value, ConfigError> {
                 return Err(ConfigError::VariableValue {
                     name: entry.name.clone(),
                     expected: "a whole number",
+                });
+            }
+        },
+        Kind::Flag => match text {
+            "1" | "true" => Value::Boolean(true),
+            "0" | "false" => Value::Boolean(false),
+            _ => {
+                return Err(ConfigError::VariableValue {
+                    name: entry.name.clone(),
+                    expected: "1 or 0",
                 });
             }
         },

@@ -63,9 +63,16 @@ pub struct Server {
     /// How long a call may take, from its admission to its record.
     #[serde(default = "default_call_timeout_seconds")]
     pub call_timeout_seconds: u64,
-    /// How long calls under way may go on when the replica is asked to stop.
+    /// How long a replica that is asked to stop says that it is not ready and goes on serving, so
+    /// that whoever sends it requests can turn to others first.
+    #[serde(default = "default_lame_duck_seconds")]
+    pub lame_duck_seconds: u64,
+    /// How long calls under way may go on after that.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,
+    /// Whether this replica refuses every call that changes something, whatever the database says.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 const fn default_max_body_bytes() -> usize {
@@ -85,6 +92,9 @@ const fn default_body_timeout_seconds() -> u64 {
 }
 const fn default_call_timeout_seconds() -> u64 {
     30
+}
+const fn default_lame_duck_seconds() -> u64 {
+    5
 }
 const fn default_drain_seconds() -> u64 {
     10

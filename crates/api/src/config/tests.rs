@@ -70,13 +70,30 @@ fn a_variable_lies_over_the_file() {
 fn an_unknown_variable_stops_the_start() {
     for name in [
         "PORTCULLIS_TOKENS_LIFETIME",
-        "PORTCULLIS_READ_ONLY",
+        "PORTCULLIS_SERVER_READ_ONLY",
         "PORTCULLIS_",
     ] {
         let error = with(&[(name, "1")]).unwrap_err().to_string();
         assert!(
             error.contains(name) && error.contains(".env.example"),
             "{error}"
+        );
+    }
+}
+
+#[test]
+fn read_only_is_off_unless_it_is_asked_for_and_never_guessed() {
+    assert!(!with(&[]).unwrap().server.read_only);
+    for (text, on) in [("1", true), ("true", true), ("0", false), ("false", false)] {
+        let config = with(&[("PORTCULLIS_READ_ONLY", text)]).unwrap();
+        assert_eq!(config.server.read_only, on, "{text}");
+    }
+    for text in ["", "yes", "TRUE", "2"] {
+        let error = with(&[("PORTCULLIS_READ_ONLY", text)]).unwrap_err();
+        let words = error.to_string();
+        assert!(
+            words.contains("PORTCULLIS_READ_ONLY must be 1 or 0"),
+            "{words}"
         );
     }
 }
@@ -280,6 +297,7 @@ fn every_variable_reaches_a_field() {
             "PORTCULLIS_SERVER_TRUSTED_PROXIES" => "127.0.0.0/8",
             "PORTCULLIS_SERVER_ALLOWED_ORIGINS" => "http://localhost:3000",
             "PORTCULLIS_TELEMETRY_LOG_FORMAT" => "text",
+            "PORTCULLIS_READ_ONLY" => "1",
             name if name.ends_with("_URL") => "postgres://localhost/x",
             name if name.ends_with("_FILE") => "/x",
             _ => "64",

@@ -47,17 +47,19 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// The gate and every route.
-    pub(super) fn compose(self) -> Result<(Arc<Gate>, Router), ServeError> {
+    /// The gate and every route. `stopping` is cancelled when the replica is asked to stop.
+    pub(super) fn compose(
+        self,
+        stopping: CancellationToken,
+    ) -> Result<(Arc<Gate>, Router), ServeError> {
         let gate = Arc::new(self.gate()?);
         let api = api_state(&self.config, &self.stores, &self.clock);
         let guarded = v1::router(api).merge(oauth::router(Arc::new(self.oauth()?)));
         let guarded = edge::guarded(guarded, &self.config.server);
         // The seam checks host and origin itself: its refusals are JSON-RPC.
-        let router = seam::router(Arc::clone(&gate))
-            .merge(guarded)
-            // Probes call by address.
-            .merge(health::router(self.stores));
+        let health = health::router(Arc::clone(&gate), self.stores.regions, stopping);
+        // Probes call by address, so these two are not guarded.
+        let router = seam::router(Arc::clone(&gate)).merge(guarded).merge(health);
         let https = self.config.server.public_url.scheme() == "https";
         Ok((gate, edge::around(router, https)))
     }

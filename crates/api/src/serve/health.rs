@@ -1,8 +1,10 @@
-//! `/livez` and `/readyz`: whether the process runs, and whether it can answer calls.
+//! `/livez` and `/readyz`: whether the process runs, and whether it is worth sending it calls: it is
+//! not stopping, it knows its configuration, and its regional databases answer.
 //!
 //! Neither needs a token, so neither tells more than that; and asking often costs the databases
 //! nothing, since one answer stands for a while.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +13,15 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
-use portcullis_store::StoreError;
+use portcullis_domain::Pool;
+use portcullis_mcp_runtime::gate::Gate;
+use portcullis_mcp_runtime::snapshot::Freshness;
+use portcullis_store::{RegionStore, StoreError};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-use super::stores::Stores;
 
 /// How long a database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,22 +29,30 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const STANDS: Duration = Duration::from_millis(500);
 
 struct Health {
-    stores: Stores,
+    gate: Arc<Gate>,
+    regions: BTreeMap<Pool, RegionStore>,
+    stopping: CancellationToken,
     /// Behind one lock, so that many who ask at once cause one question.
     last: Mutex<Option<Answer>>,
 }
 
-/// Whether every database answered.
+/// Whether every regional database answered.
 #[derive(Clone, Copy)]
 struct Answer {
     at: Instant,
     ready: bool,
 }
 
-/// The two routes.
-pub(super) fn router(stores: Stores) -> Router {
+/// The two routes. `stopping` is cancelled when the replica is asked to stop.
+pub(super) fn router(
+    gate: Arc<Gate>,
+    regions: BTreeMap<Pool, RegionStore>,
+    stopping: CancellationToken,
+) -> Router {
     let health = Arc::new(Health {
-        stores,
+        gate,
+        regions,
+        stopping,
         last: Mutex::new(None),
     });
     Router::new()
@@ -50,32 +62,56 @@ pub(super) fn router(stores: Stores) -> Router {
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> impl IntoResponse {
-    let mut last = health.last.lock().await;
-    let fresh = last.take().filter(|answer| answer.at.elapsed() < STANDS);
-    let answer = match fresh {
-        Some(answer) => answer,
-        None => ask(&health.stores).await,
-    };
-    *last = Some(answer);
-    let status = if answer.ready {
+    let ready = health.serves() && health.regions_answer().await;
+    let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(json!({ "ready": answer.ready })))
+    (status, Json(json!({ "ready": ready })))
 }
 
-/// Asks every database. Which one does not answer stands in the log alone.
-async fn ask(stores: &Stores) -> Answer {
-    let said = within(stores.control.posture()).await;
-    let mut ready = answered("control", said);
-    for (pool, region) in &stores.regions {
-        let said = within(region.posture()).await;
-        ready &= answered(pool.as_str(), said);
+impl Health {
+    /// What the replica knows of itself. Out of touch with the control database for a while, it still
+    /// answers calls that only read.
+    fn serves(&self) -> bool {
+        if self.stopping.is_cancelled() {
+            return false;
+        }
+        match self.gate.snapshots.freshness() {
+            Freshness::Confirmed | Freshness::Late => true,
+            Freshness::Lost => {
+                warn!(
+                    database = "control",
+                    "not ready: the epoch is not confirmed"
+                );
+                false
+            }
+        }
     }
-    Answer {
-        at: Instant::now(),
-        ready,
+
+    async fn regions_answer(&self) -> bool {
+        let mut last = self.last.lock().await;
+        let fresh = last.take().filter(|answer| answer.at.elapsed() < STANDS);
+        let answer = match fresh {
+            Some(answer) => answer,
+            None => self.ask().await,
+        };
+        *last = Some(answer);
+        answer.ready
+    }
+
+    /// Asks every regional database. Which one does not answer stands in the log alone.
+    async fn ask(&self) -> Answer {
+        let mut ready = true;
+        for (pool, region) in &self.regions {
+            let said = within(region.posture()).await;
+            ready &= answered(pool.as_str(), said);
+        }
+        Answer {
+            at: Instant::now(),
+            ready,
+        }
     }
 }
 

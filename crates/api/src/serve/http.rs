@@ -14,6 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +24,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -31,6 +34,8 @@ use tracing::{debug, warn};
 const MAX_HEADERS: usize = 100;
 /// How long to wait when the system has no more descriptors to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long, after the last connection was accepted, requests are awaited that are on their way.
+const LINGER: Duration = Duration::from_millis(500);
 /// How many connections anybody may have, however few there are in all.
 const LEAST_SHARE: usize = 64;
 
@@ -43,11 +48,14 @@ pub(super) struct Bounds {
     pub(super) head_timeout: Duration,
     /// The largest request head.
     pub(super) head_bytes: usize,
-    /// How long requests under way may go on after the end was asked for.
+    /// How long to serve on after the end was asked for, until whoever sends requests knows.
+    pub(super) lame_duck: Duration,
+    /// How long requests under way may go on after that.
     pub(super) drain: Duration,
 }
 
-/// Serves until `shutdown`, then lets requests under way end.
+/// Serves until `shutdown` and a lame-duck time more, then lets requests under way end. From
+/// `shutdown` on, each answer asks its client to come back on another connection.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -55,20 +63,89 @@ pub(super) async fn serve(
     proxies: Vec<IpNet>,
     shutdown: CancellationToken,
 ) {
-    let peers = Arc::new(Peers::new(bounds.connections, proxies));
-    let places = Arc::new(Semaphore::new(bounds.connections));
-    let graceful = GracefulShutdown::new();
-    let connections = TaskTracker::new();
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head_timeout)
-        .max_buf_size(bounds.head_bytes)
-        .max_headers(MAX_HEADERS);
-    while let Some((stream, peer, place)) = next(&listener, &places, &peers, &shutdown).await {
-        let connection = builder.serve_connection(TokioIo::new(stream), service(&router, peer));
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
+    let mut server = Server::new(router, bounds, proxies, shutdown.clone());
+    let end = async {
+        shutdown.cancelled().await;
+        if !bounds.lame_duck.is_zero() {
+            tokio::time::sleep(bounds.lame_duck).await;
+        }
+    };
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut end => break,
+            accepted = server.next(&listener) => match accepted {
+                Some((stream, peer, place)) => server.serve(stream, peer, place),
+                None => break,
+            },
+        }
+    }
+    server.last(listener);
+    server.drain().await;
+}
+
+/// What accepted connections share.
+struct Server {
+    router: Router,
+    bounds: Bounds,
+    builder: http1::Builder,
+    peers: Arc<Peers>,
+    places: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+    connections: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    fn new(
+        router: Router,
+        bounds: Bounds,
+        proxies: Vec<IpNet>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(bounds.head_timeout)
+            .max_buf_size(bounds.head_bytes)
+            .max_headers(MAX_HEADERS);
+        Self {
+            router,
+            bounds,
+            builder,
+            peers: Arc::new(Peers::new(bounds.connections, proxies)),
+            places: Arc::new(Semaphore::new(bounds.connections)),
+            graceful: GracefulShutdown::new(),
+            connections: TaskTracker::new(),
+            shutdown,
+        }
+    }
+
+    /// The next connection that there is a place for.
+    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Place)> {
+        // The semaphore is never closed; if it were, nothing more would be served.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    if let Some(share) = welcome(&stream, peer, &self.peers) {
+                        return Some((stream, peer, (place, share)));
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        let service = service(&self.router, peer, &self.shutdown);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let connection = self.graceful.watch(connection);
+        self.connections.spawn(async move {
             if let Err(error) = connection.await {
                 // A client that breaks off is no fault of ours.
                 debug!(%error, "a connection ended early");
@@ -76,11 +153,38 @@ pub(super) async fn serve(
             drop(place);
         });
     }
-    drop(listener);
-    connections.close();
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = tokio::time::sleep(bounds.drain) => warn!("requests under way were cut off"),
+
+    /// Takes in the connections that were made before the end and wait in the kernel's queue: with
+    /// the listener they would be cut off.
+    fn last(&mut self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok((stream, peer)) = listener.accept() {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                return;
+            };
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream
+                && let Some(share) = welcome(&stream, peer, &self.peers)
+            {
+                self.serve(stream, peer, (place, share));
+            }
+        }
+    }
+
+    async fn drain(self) {
+        self.connections.close();
+        // Shutting down closes a connection at once whose first request was not read yet.
+        if timeout(LINGER, self.connections.wait()).await.is_ok() {
+            return;
+        }
+        tokio::select! {
+            () = self.graceful.shutdown() => {}
+            () = tokio::time::sleep(self.bounds.drain) => warn!("requests under way were cut off"),
+        }
     }
 }
 
@@ -161,37 +265,6 @@ fn subscriber(address: IpAddr) -> IpAddr {
 
 type Place = (tokio::sync::OwnedSemaphorePermit, Share);
 
-/// The next connection that there is a place for; none once the end was asked for.
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    peers: &Arc<Peers>,
-    shutdown: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, Place)> {
-    let accepted = async {
-        // The semaphore is never closed; if it were, nothing more would be served.
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    if let Some(share) = welcome(&stream, peer, peers) {
-                        return Some((stream, peer, (place, share)));
-                    }
-                }
-                Err(error) => {
-                    warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => None,
-        accepted = accepted => accepted,
-    }
-}
-
 /// Readies an accepted connection; none if it is to be closed.
 fn welcome(stream: &TcpStream, peer: SocketAddr, peers: &Arc<Peers>) -> Option<Share> {
     // Small answers must not wait for the acknowledgement of the one before.
@@ -202,21 +275,30 @@ fn welcome(stream: &TcpStream, peer: SocketAddr, peers: &Arc<Peers>) -> Option<S
     peers.enter(peer.ip())
 }
 
-/// The routes, told who calls.
+/// The routes, told who calls. Once the end was asked for, a connection ends with its answer, told in
+/// time: a client that sent its next request on it would lose that.
 fn service(
     router: &Router,
     peer: SocketAddr,
+    shutdown: &CancellationToken,
 ) -> impl hyper::service::Service<
     hyper::Request<Incoming>,
     Response = hyper::Response<Body>,
     Error = Infallible,
     Future: Send,
 > + use<> {
-    let router = router.clone();
+    let (router, shutdown) = (router.clone(), shutdown.clone());
     service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
+        let (router, shutdown) = (router.clone(), shutdown.clone());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        async move { router.oneshot(request).await }
+        async move {
+            let mut response = router.oneshot(request).await?;
+            if shutdown.is_cancelled() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(response)
+        }
     })
 }

@@ -37,6 +37,9 @@ use jobs::Sweeper;
 
 /// How long the records of cancelled calls may take at the end.
 const RECORDS: Duration = Duration::from_secs(5);
+/// How long the first answer of the control database is waited for. Without it nothing is served but
+/// health, since the replica does not know what is forbidden.
+const FIRST: Duration = Duration::from_secs(10);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
@@ -48,6 +51,7 @@ pub struct Replica {
     sweeper: Sweeper,
     bounds: Bounds,
     proxies: Vec<IpNet>,
+    stopping: CancellationToken,
 }
 
 impl Replica {
@@ -56,9 +60,7 @@ impl Replica {
     /// # Errors
     /// The keys cannot be used, or a setting does not fit a room.
     pub fn compose(config: Config, stores: Stores) -> Result<Self, ServeError> {
-        if !config.server.is_loopback() {
-            warn!("plain HTTP beyond this machine: tokens can be read on the way");
-        }
+        warn_of(&config.server);
         let clock = SystemClock;
         let keys = LocalKeys::open_or_create(&config.keys.file, clock.now())?;
         let bounds = bounds(&config.server);
@@ -70,21 +72,32 @@ impl Replica {
             keys: Arc::new(keys),
             clock: Arc::new(clock),
         };
-        let (gate, router) = parts.compose()?;
+        let stopping = CancellationToken::new();
+        let (gate, router) = parts.compose(stopping.clone())?;
         Ok(Self {
             gate,
             router,
             sweeper,
             bounds,
             proxies,
+            stopping,
         })
     }
 
-    /// Serves until `shutdown`, then lets calls under way end and their records be written.
+    /// Serves until `shutdown`. Then it is not ready any more, serves on until that is known, lets
+    /// calls under way end and their records be written.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let stop = CancellationToken::new();
         let jobs = jobs::start(&self.gate, self.sweeper, &stop);
-        http::serve(listener, self.router, self.bounds, self.proxies, shutdown).await;
+        know_the_configuration(&self.gate, &shutdown).await;
+        let serving = http::serve(
+            listener,
+            self.router,
+            self.bounds,
+            self.proxies,
+            self.stopping.clone(),
+        );
+        tokio::join!(pass_on(shutdown, self.stopping), serving);
         finish_calls(&self.gate, self.bounds.drain).await;
         stop.cancel();
         jobs.wait().await;
@@ -93,6 +106,35 @@ impl Replica {
         }
         info!("stopped");
     }
+}
+
+/// What an operator should know of these settings.
+fn warn_of(server: &Server) {
+    let open = "plain HTTP beyond this machine: tokens can be read on the way";
+    let read_only = "read-only: this replica refuses every call that changes something";
+    let words = [
+        (!server.is_loopback()).then_some(open),
+        server.read_only.then_some(read_only),
+    ];
+    for words in words.into_iter().flatten() {
+        warn!("{words}");
+    }
+}
+
+/// Waits until the replica knows what is forbidden. A database that does not answer is not waited for:
+/// calls are refused, and health tells.
+async fn know_the_configuration(gate: &Gate, shutdown: &CancellationToken) {
+    let known = timeout(FIRST, gate.snapshots.first_confirmation());
+    if let Some(Err(_late)) = shutdown.run_until_cancelled(known).await {
+        warn!("the control database does not answer; calls are refused until it does");
+    }
+}
+
+/// Lets health and the server know that the end was asked for.
+async fn pass_on(shutdown: CancellationToken, stopping: CancellationToken) {
+    shutdown.cancelled().await;
+    info!("stopping; requests are served on for the lame-duck time");
+    stopping.cancel();
 }
 
 async fn finish_calls(gate: &Gate, patience: Duration) {
@@ -148,6 +190,7 @@ fn bounds(server: &Server) -> Bounds {
         connections: server.max_connections,
         head_timeout: Duration::from_secs(server.head_timeout_seconds),
         head_bytes: server.max_head_bytes,
+        lame_duck: Duration::from_secs(server.lame_duck_seconds),
         drain: Duration::from_secs(server.drain_seconds),
     }
 }

@@ -31,6 +31,7 @@ const PATIENT: Bounds = Bounds {
     connections: 64,
     head_timeout: Duration::from_secs(30),
     head_bytes: 16_384,
+    lame_duck: Duration::ZERO,
     drain: Duration::from_secs(30),
 };
 
@@ -290,6 +291,46 @@ async fn a_call_under_way_ends_before_the_server_does() {
     assert!(read(call).await.ends_with("done"));
     running.served.await.unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn for_the_lame_duck_time_it_serves_on_and_asks_to_come_back_elsewhere() {
+    let bounds = Bounds {
+        lame_duck: Duration::from_mins(1),
+        ..PATIENT
+    };
+    let running = start(bounds).await;
+    let mut held = send(running.address, "GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut first = [0; 512];
+    let read_bytes = held.read(&mut first).await.unwrap();
+    let first = String::from_utf8_lossy(&first[..read_bytes]).to_lowercase();
+    assert!(!first.contains("connection: close"), "{first}");
+    running.shutdown.cancel();
+    let request = "GET /ok HTTP/1.1\r\nhost: x\r\n\r\n";
+    // A connection that was there before, and one that is made now: each is served once more.
+    held.write_all(request.as_bytes()).await.unwrap();
+    for stream in [held, send(running.address, request).await] {
+        let answer = read(stream).await;
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        assert!(answer.ends_with("ok"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_connected_when_the_door_closes_is_still_served() {
+    use std::io::Write;
+    let running = start(PATIENT).await;
+    running.shutdown.cancel();
+    // Nothing is awaited in between, so the server finds both at once: the end, and a connection.
+    let mut waiting = std::net::TcpStream::connect(running.address).unwrap();
+    waiting
+        .write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    waiting.set_nonblocking(true).unwrap();
+    let waiting = TcpStream::from_std(waiting).unwrap();
+    assert!(read(waiting).await.ends_with("ok"));
+    running.served.await.unwrap();
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub(super) fn text(folder: &Folder, sockets: &Path, listen: SocketAddr) -> Strin
     let mut server = Table::new();
     server.insert("public_url".to_owned(), public_url(listen).into());
     server.insert("listen".to_owned(), listen.to_string().into());
+    // There is no other replica that callers could turn to meanwhile.
+    server.insert("lame_duck_seconds".to_owned(), 0.into());
     let mut control = Table::new();
     for role in ["app", "owner", "sweeper"] {
         login(&mut control, role, CONTROL);

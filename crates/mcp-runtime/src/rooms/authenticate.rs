@@ -19,6 +19,10 @@ use crate::gate::Gate;
 use crate::snapshot::{SnapshotError, TenantSnapshot};
 use crate::token::{MAX_SKEW, Presented, TenantKey, TokenError, VerifiedToken};
 
+/// What a replica says that refuses every call.
+const LOST: &str = "This replica has not confirmed its configuration for more than 10 s, so it refuses \
+                    every call. Repeat the call; another replica may answer.";
+
 /// An authenticated caller, on its tenant's snapshot.
 #[derive(Debug)]
 pub struct Authenticated {
@@ -119,15 +123,21 @@ async fn find(gate: &Gate, slug: &str) -> Result<Option<Arc<TenantSnapshot>>, Do
             SnapshotError::Store(_)
             | SnapshotError::Compile(_)
             | SnapshotError::Slow(_)
-            | SnapshotError::Stale(_)
-            | SnapshotError::Outdated => {
-                tracing::error!(tenant = slug, error = %crate::chain(&*error), "no snapshot");
-                let mut refusal = DoorRefusal::new(Slug::Unavailable, "");
-                refusal.retry_after_seconds = Some(1);
+            | SnapshotError::Outdated => Err(unknown(slug, &error, Slug::Unavailable)),
+            SnapshotError::Stale(_) => {
+                let mut refusal = unknown(slug, &error, Slug::ConfigurationStale);
+                refusal.problem.remedy = Some(LOST.to_owned());
                 Err(refusal)
             }
         },
     }
+}
+
+fn unknown(slug: &str, error: &SnapshotError, problem: Slug) -> DoorRefusal {
+    tracing::error!(tenant = slug, error = %crate::chain(error), "no snapshot");
+    let mut refusal = DoorRefusal::new(problem, "");
+    refusal.retry_after_seconds = Some(1);
+    refusal
 }
 
 fn tenant_key(gate: &Gate, slug: &str, id: Id<Tenant>, replay: ReplayMode) -> TenantKey {

@@ -10,6 +10,7 @@ use portcullis_domain::Clock;
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_keys::LocalKeys;
 use portcullis_store::{ControlStore, StoreError, tenants};
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use super::compile::{CompileError, Compiler, ToolCache};
@@ -25,8 +26,10 @@ const LOAD: Duration = Duration::from_secs(5);
 /// How many loads a caller waits for. The first may have begun before the caller came; the second
 /// began after, and has read whatever was heard of by then.
 const LOADS: u32 = 3;
+/// A replica that has not confirmed the epoch for this long refuses calls that change something.
+const LATE: Duration = Duration::from_secs(2);
 /// A replica that has not confirmed the epoch for this long refuses every call.
-const STALE: Duration = Duration::from_secs(10);
+const LOST: Duration = Duration::from_secs(10);
 /// The most snapshots a replica keeps.
 const CAPACITY: u64 = 20_000;
 
@@ -53,6 +56,17 @@ pub enum SnapshotError {
     Outdated,
 }
 
+/// How well a replica knows its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It has confirmed the epoch just now.
+    Confirmed,
+    /// It has not confirmed it for 2 s: calls that change something are refused.
+    Late,
+    /// It has not confirmed it for 10 s, or never: every call is refused.
+    Lost,
+}
+
 /// Every snapshot of this replica.
 #[derive(Debug)]
 pub struct Snapshots {
@@ -72,6 +86,8 @@ pub struct Snapshots {
     started: Instant,
     /// Milliseconds from `started` to the last confirmation of the epoch.
     confirmed_millis: AtomicU64,
+    /// Set with the first confirmation.
+    first: SetOnce<()>,
 }
 
 impl Snapshots {
@@ -104,6 +120,7 @@ impl Snapshots {
             heard: AtomicI64::new(0),
             started: Instant::now(),
             confirmed_millis: AtomicU64::new(0),
+            first: SetOnce::new(),
         }
     }
 
@@ -223,20 +240,38 @@ impl Snapshots {
         let millis = asked.saturating_duration_since(self.started).as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
         self.confirmed_millis.fetch_max(millis, Ordering::SeqCst);
+        // Every later confirmation finds it set.
+        let _set_before = self.first.set(());
     }
 
-    /// How long ago the epoch was confirmed.
-    pub fn staleness(&self) -> Duration {
+    /// Waits until the epoch was confirmed for the first time.
+    pub async fn first_confirmation(&self) {
+        self.first.wait().await;
+    }
+
+    /// How well this replica knows its configuration.
+    pub fn freshness(&self) -> Freshness {
+        let staleness = self.staleness();
+        if staleness > LOST || !self.first.initialized() {
+            Freshness::Lost
+        } else if staleness > LATE {
+            Freshness::Late
+        } else {
+            Freshness::Confirmed
+        }
+    }
+
+    /// How long ago the epoch was confirmed, or, where it never was, this replica started.
+    fn staleness(&self) -> Duration {
         let confirmed = Duration::from_millis(self.confirmed_millis.load(Ordering::SeqCst));
         self.started.elapsed().saturating_sub(confirmed)
     }
 
     fn check_fresh(&self) -> Result<(), Arc<SnapshotError>> {
-        let staleness = self.staleness();
-        if staleness > STALE {
-            return Err(Arc::new(SnapshotError::Stale(staleness.as_secs())));
+        match self.freshness() {
+            Freshness::Confirmed | Freshness::Late => Ok(()),
+            Freshness::Lost => Err(Arc::new(SnapshotError::Stale(self.staleness().as_secs()))),
         }
-        Ok(())
     }
 
     fn changed_at(&self, tenant: Id<Tenant>) -> i64 {

@@ -17,7 +17,7 @@ use portcullis_keys::DataKey;
 use portcullis_policy::Policy;
 use time::OffsetDateTime;
 
-pub use cache::{SnapshotError, Snapshots};
+pub use cache::{Freshness, SnapshotError, Snapshots};
 pub use compile::CompileError;
 pub use watch::watch;
 

@@ -17,7 +17,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Watches until `stop`. A database that is away is asked again at the next poll; how stale the
-/// snapshots are meanwhile, [`Snapshots::staleness`] says.
+/// snapshots are meanwhile, [`Snapshots::freshness`] says.
 pub async fn watch(control: ControlStore, snapshots: &Snapshots, stop: CancellationToken) {
     let mut known = None;
     let mut listener = None;
