@@ -52,6 +52,8 @@ kinds! {
     SigningKey = "key";
     /// An administrative change waiting for the relay.
     OutboxEntry = "out";
+    /// A kill switch.
+    Switch = "swt";
     /// A tenant's key that encrypts arguments and answers.
     DataKey = "dek";
     /// A claimed idempotency key of a mutating call.

@@ -13,6 +13,7 @@ pub mod principal;
 pub mod region;
 pub mod replay;
 pub mod scope;
+pub mod switch;
 pub mod tool;
 pub mod trace;
 
@@ -25,5 +26,6 @@ pub use principal::{PrincipalName, PrincipalType};
 pub use region::{Jurisdiction, Pool};
 pub use replay::ReplayMode;
 pub use scope::{Scope, ScopeTemplate};
+pub use switch::SwitchKind;
 pub use tool::ToolDefinition;
 pub use trace::{SpanId, TraceId};

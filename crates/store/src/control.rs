@@ -96,6 +96,10 @@ impl ControlStore {
             .map_err(sort("read the durability settings"))
     }
 
+    pub(crate) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -145,6 +149,52 @@ impl PlatformTx {
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.tx
+    }
+}
+
+/// The transaction of a change that a tenant or the platform makes.
+#[derive(Debug)]
+pub enum Within<'a> {
+    /// In a tenant.
+    Tenant(&'a mut ControlTx),
+    /// In no tenant.
+    Platform(&'a mut PlatformTx),
+}
+
+impl<'a> From<&'a mut ControlTx> for Within<'a> {
+    fn from(tx: &'a mut ControlTx) -> Self {
+        Self::Tenant(tx)
+    }
+}
+
+impl<'a> From<&'a mut PlatformTx> for Within<'a> {
+    fn from(tx: &'a mut PlatformTx) -> Self {
+        Self::Platform(tx)
+    }
+}
+
+impl Within<'_> {
+    /// Whose rows exist; `None` for the platform.
+    pub const fn tenant(&self) -> Option<Id<Tenant>> {
+        match self {
+            Self::Tenant(tx) => Some(tx.tenant()),
+            Self::Platform(_) => None,
+        }
+    }
+
+    /// The same for a shorter time.
+    pub const fn again(&mut self) -> Within<'_> {
+        match self {
+            Self::Tenant(tx) => Within::Tenant(tx),
+            Self::Platform(tx) => Within::Platform(tx),
+        }
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Tenant(tx) => tx.connection(),
+            Self::Platform(tx) => tx.connection(),
+        }
     }
 }
 

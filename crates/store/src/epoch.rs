@@ -6,7 +6,7 @@ use portcullis_domain::id::Tenant;
 use sqlx::postgres::PgListener;
 use time::OffsetDateTime;
 
-use crate::control::{ControlTx, PlatformTx};
+use crate::control::{ControlTx, PlatformTx, Within};
 use crate::error::{StoreError, sort};
 
 /// The channel on which the number is announced.
@@ -46,18 +46,65 @@ pub enum Changes {
 /// # Errors
 /// `NotFound` where the tenant does not exist, `Invalid` where the kind is no lower-case word.
 pub async fn bump(tx: &mut ControlTx, kind: &str, now: OffsetDateTime) -> Result<i64, StoreError> {
+    raise(tx.into(), kind, now).await.map(|raised| raised.epoch)
+}
+
+/// Raises the epoch of what concerns every tenant, as [`bump`] does of what concerns one.
+///
+/// # Errors
+/// `Invalid` where the kind is no lower-case word.
+pub async fn bump_platform(
+    tx: &mut PlatformTx,
+    kind: &str,
+    now: OffsetDateTime,
+) -> Result<i64, StoreError> {
+    raise(tx.into(), kind, now).await.map(|raised| raised.epoch)
+}
+
+/// An epoch that was raised, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raised {
+    /// The epoch.
+    pub epoch: i64,
+    /// When, by the database's clock, just before the commit.
+    pub at: OffsetDateTime,
+}
+
+/// Raises the epoch as [`bump`] and [`bump_platform`] do, and says when that was by the database's
+/// clock.
+///
+/// # Errors
+/// `NotFound` where the tenant does not exist, `Invalid` where the kind is no lower-case word.
+pub async fn raise(
+    within: Within<'_>,
+    kind: &str,
+    now: OffsetDateTime,
+) -> Result<Raised, StoreError> {
+    let tenant = within.tenant();
+    raise_for(within, tenant, kind, now).await
+}
+
+/// The same where the platform changes what concerns one tenant alone.
+pub(crate) async fn raise_for(
+    mut within: Within<'_>,
+    tenant: Option<Id<Tenant>>,
+    kind: &str,
+    now: OffsetDateTime,
+) -> Result<Raised, StoreError> {
     let operation = "raise the epoch";
-    let tenant = tx.tenant().as_uuid();
-    sqlx::query_scalar!(
+    let tenant = tenant.map(|tenant| tenant.as_uuid());
+    sqlx::query_as!(
+        Raised,
         r#"with raised as (update epoch set epoch = epoch + 1 returning epoch),
                 logged as (insert into epoch_log (epoch, tenant_id, kind, at)
                            select epoch, $1, $2, $3 from raised)
-           select epoch as "epoch!" from raised, pg_notify('portcullis_epoch', epoch::text)"#,
+           select epoch as "epoch!", clock_timestamp() as "at!"
+           from raised, pg_notify('portcullis_epoch', epoch::text)"#,
         tenant,
         kind,
         now
     )
-    .fetch_one(tx.connection())
+    .fetch_one(within.connection())
     .await
     .map_err(sort(operation))
 }
@@ -88,7 +135,7 @@ pub async fn since(tx: &mut PlatformTx, epoch: i64) -> Result<Changes, StoreErro
     .await
     .map_err(sort("read the changes since an epoch"))?;
     let current = rows.first().map_or(epoch, |row| row.current);
-    let changes: Vec<Change> = rows
+    let changes = rows
         .into_iter()
         .filter_map(|row| {
             Some(Change {
@@ -98,19 +145,20 @@ pub async fn since(tx: &mut PlatformTx, epoch: i64) -> Result<Changes, StoreErro
             })
         })
         .collect();
-    // The log has no gaps, so a first entry that is not the next one means that older were removed;
-    // an epoch behind the reader's, that the database was set back.
+    Ok(gapless(epoch, current, changes))
+}
+
+/// The log has no gaps, so a first entry that is not the next one means that older were removed; an
+/// epoch behind the reader's, that the database was set back.
+pub(crate) fn gapless(known: i64, current: i64, changes: Vec<Change>) -> Changes {
     let next = changes
         .first()
         .map_or(current.saturating_add(1), |first| first.epoch);
-    if next != epoch.saturating_add(1) {
-        return Ok(Changes::Everything { epoch: current });
+    if next != known.saturating_add(1) {
+        return Changes::Everything { epoch: current };
     }
-    let reached = changes.last().map_or(epoch, |last| last.epoch);
-    Ok(Changes::Since {
-        epoch: reached,
-        changes,
-    })
+    let epoch = changes.last().map_or(known, |last| last.epoch);
+    Changes::Since { epoch, changes }
 }
 
 /// Hears announcements of new epochs. They are for speed; polling is for truth, since an announcement

@@ -7,42 +7,12 @@ use portcullis_domain::id::ServiceToken;
 use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 
-use crate::control::{ControlTx, PlatformTx};
+use crate::control::Within;
 use crate::error::{StoreError, sort};
 use crate::row::expect_one;
 
 /// How long a key is good for.
 const LIFETIME: Duration = Duration::days(1);
-
-/// The transaction of the change that a post makes.
-#[derive(Debug)]
-pub enum Within<'a> {
-    /// In a tenant.
-    Tenant(&'a mut ControlTx),
-    /// In no tenant.
-    Platform(&'a mut PlatformTx),
-}
-
-impl<'a> From<&'a mut ControlTx> for Within<'a> {
-    fn from(tx: &'a mut ControlTx) -> Self {
-        Self::Tenant(tx)
-    }
-}
-
-impl<'a> From<&'a mut PlatformTx> for Within<'a> {
-    fn from(tx: &'a mut PlatformTx) -> Self {
-        Self::Platform(tx)
-    }
-}
-
-impl Within<'_> {
-    fn connection(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Tenant(tx) => tx.connection(),
-            Self::Platform(tx) => tx.connection(),
-        }
-    }
-}
 
 /// A key and what it came with.
 #[derive(Debug, Clone, Copy)]

@@ -9,6 +9,7 @@ use crate::grants::{self, GrantRow};
 use crate::limits::{self, LimitsRow};
 use crate::policies::{self, PolicyRow};
 use crate::principals::{self, PrincipalRow};
+use crate::switches::{self, SwitchRow};
 use crate::tenants::{self, TenantRow};
 use crate::tools::{self, ToolRow};
 
@@ -32,6 +33,9 @@ pub struct SnapshotRows {
     pub tenant_limits: Option<LimitsRow>,
     /// The limits of principals that have their own.
     pub principal_limits: Vec<LimitsRow>,
+    /// The kill switches that are down at the time given: its own and the platform's. Each may expire
+    /// while the snapshot is held.
+    pub switches: Vec<SwitchRow>,
 }
 
 /// Reads a tenant's configuration in one repeatable-read transaction.
@@ -57,6 +61,7 @@ pub async fn load(
         grants: all_grants(&mut tx, now).await?,
         tenant_limits: limits::get(&mut tx, None).await?,
         principal_limits: limits::list(&mut tx).await?,
+        switches: switches::live(&mut tx, now).await?,
     };
     tx.commit().await?;
     Ok(rows)

@@ -25,6 +25,8 @@ pub struct TenantRow {
     pub region: Jurisdiction,
     /// What a second use of an access token means.
     pub replay: ReplayMode,
+    /// Whether it takes two people to lift a kill switch.
+    pub two_person_lift: bool,
     /// Changes with each update.
     pub version: i64,
     /// When it was made.
@@ -55,6 +57,8 @@ pub struct TenantChange<'a> {
     pub name: Option<&'a str>,
     /// What a second use of a token means, if that changes.
     pub replay: Option<ReplayMode>,
+    /// Whether it takes two people to lift a kill switch, if that changes.
+    pub two_person_lift: Option<bool>,
 }
 
 struct Raw {
@@ -64,6 +68,7 @@ struct Raw {
     home_pool: String,
     region: String,
     replay: String,
+    two_person_lift: bool,
     version: i64,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
@@ -76,6 +81,7 @@ impl Raw {
             home_pool: parse(operation, "home_pool", &self.home_pool)?,
             region: parse(operation, "region", &self.region)?,
             replay: parse(operation, "replay", &self.replay)?,
+            two_person_lift: self.two_person_lift,
             slug: self.slug,
             name: self.name,
             version: self.version,
@@ -100,7 +106,8 @@ pub async fn create(
         Raw,
         "insert into tenants (id, slug, name, home_pool, region, replay, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $7)
-         returning id, slug, name, home_pool, region, replay, version, created_at, updated_at",
+         returning id, slug, name, home_pool, region, replay, two_person_lift, version, created_at,
+                   updated_at",
         tenant,
         new.slug,
         new.name,
@@ -124,7 +131,8 @@ pub async fn get(tx: &mut ControlTx) -> Result<TenantRow, StoreError> {
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         Raw,
-        "select id, slug, name, home_pool, region, replay, version, created_at, updated_at
+        "select id, slug, name, home_pool, region, replay, two_person_lift, version, created_at,
+                updated_at
          from tenants where id = $1",
         tenant
     )
@@ -143,7 +151,8 @@ pub async fn by_slug(tx: &mut PlatformTx, slug: &str) -> Result<Option<TenantRow
     let operation = "look tenant up by slug";
     sqlx::query_as!(
         Raw,
-        "select id, slug, name, home_pool, region, replay, version, created_at, updated_at
+        "select id, slug, name, home_pool, region, replay, two_person_lift, version, created_at,
+                updated_at
          from tenants where slug = $1",
         slug
     )
@@ -162,7 +171,8 @@ pub async fn list(tx: &mut PlatformTx, page: Page) -> Result<Vec<TenantRow>, Sto
     let operation = "list tenants";
     sqlx::query_as!(
         Raw,
-        "select id, slug, name, home_pool, region, replay, version, created_at, updated_at
+        "select id, slug, name, home_pool, region, replay, two_person_lift, version, created_at,
+                updated_at
          from tenants where $1::uuid is null or id > $1 order by id limit $2",
         page.after,
         page.limit()
@@ -190,14 +200,17 @@ pub async fn update(
     let changed = sqlx::query_as!(
         Raw,
         "update tenants set name = coalesce($3, name), replay = coalesce($4, replay),
+                            two_person_lift = coalesce($6, two_person_lift),
                             version = version + 1, updated_at = $5
          where id = $1 and version = $2
-         returning id, slug, name, home_pool, region, replay, version, created_at, updated_at",
+         returning id, slug, name, home_pool, region, replay, two_person_lift, version, created_at,
+                   updated_at",
         tenant,
         version,
         change.name,
         change.replay.map(ReplayMode::as_str),
-        now
+        now,
+        change.two_person_lift
     )
     .fetch_optional(tx.connection())
     .await

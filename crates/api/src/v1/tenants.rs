@@ -197,6 +197,7 @@ pub(super) async fn update(
     let change = TenantChange {
         name: name.as_deref(),
         replay,
+        two_person_lift: None,
     };
     let row = tenants::update(&mut tx, tenant.version, change, state.now()).await?;
     let change = Change {

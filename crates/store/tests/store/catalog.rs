@@ -17,6 +17,9 @@ pub(crate) enum Kind {
     Tenant,
     /// Without a tenant all rows exist, with one only its own.
     PlatformOrOwn,
+    /// As `PlatformOrOwn`, but a tenant also reads the platform's rows, and those of its own that the
+    /// platform wrote (`by_platform`), and writes neither.
+    PlatformReadable,
     /// Rows exist only without a tenant.
     PlatformOnly,
     /// Only the rows of the service token that the transaction names exist.
@@ -38,39 +41,87 @@ impl Table {
     pub(crate) const fn setting(&self) -> &'static str {
         match self.kind {
             Kind::OwnToken => "app.service_token_id",
-            Kind::Tenant | Kind::PlatformOrOwn | Kind::PlatformOnly | Kind::Open => "app.tenant_id",
+            Kind::Tenant
+            | Kind::PlatformOrOwn
+            | Kind::PlatformReadable
+            | Kind::PlatformOnly
+            | Kind::Open => "app.tenant_id",
         }
     }
 
-    /// The name of its one policy for the role that serves, and the text as it is written.
-    pub(crate) fn policy(&self) -> (&'static str, String) {
+    /// Its policies for the role that serves: each one's name, what it is for, its text as it is
+    /// written.
+    pub(crate) fn policies(&self) -> Vec<(&'static str, &'static str, String)> {
         let setting = format!("nullif(current_setting('{}', true), '')", self.setting());
-        self.policy_over(&setting, "is null")
+        self.policies_over(&setting, &WRITTEN)
     }
 
-    /// The same, as the catalog shows it.
-    fn stored_policy(&self) -> (&'static str, String) {
+    /// The same, as the catalog shows them.
+    fn stored_policies(&self) -> Vec<(&'static str, &'static str, String)> {
         let setting = format!(
             "NULLIF(current_setting('{}'::text, true), ''::text)",
             self.setting()
         );
-        self.policy_over(&setting, "IS NULL")
+        self.policies_over(&setting, &STORED)
     }
 
-    fn policy_over(&self, setting: &str, is_null: &str) -> (&'static str, String) {
-        let own = format!("({} = ({setting})::uuid)", self.key);
+    fn policies_over(
+        &self,
+        setting: &str,
+        Words {
+            is_null,
+            or,
+            and,
+            not,
+        }: &Words,
+    ) -> Vec<(&'static str, &'static str, String)> {
+        let key = &self.key;
+        let own = format!("({key} = ({setting})::uuid)");
         let unset = format!("({setting} {is_null})");
         match self.kind {
-            Kind::Tenant | Kind::Open => ("tenant_isolation", own),
-            Kind::OwnToken => ("own_token", own),
-            Kind::PlatformOnly => ("platform_only", unset),
-            Kind::PlatformOrOwn if is_null == "IS NULL" => {
-                ("platform_or_own", format!("({unset} OR {own})"))
+            Kind::Tenant | Kind::Open => vec![("tenant_isolation", "ALL", own)],
+            Kind::OwnToken => vec![("own_token", "ALL", own)],
+            Kind::PlatformOnly => vec![("platform_only", "ALL", unset)],
+            Kind::PlatformOrOwn => {
+                vec![("platform_or_own", "ALL", format!("({unset} {or} {own})"))]
             }
-            Kind::PlatformOrOwn => ("platform_or_own", format!("({unset} or {own})")),
+            Kind::PlatformReadable => vec![
+                (
+                    "platform_or_own",
+                    "ALL",
+                    format!("({unset} {or} ({own} {and} ({not} by_platform)))"),
+                ),
+                (
+                    "platform_readable",
+                    "SELECT",
+                    format!("(({key} {is_null}) {or} {own})"),
+                ),
+            ],
         }
     }
 }
+
+/// How the words of a policy are spelt.
+struct Words {
+    is_null: &'static str,
+    or: &'static str,
+    and: &'static str,
+    not: &'static str,
+}
+
+const WRITTEN: Words = Words {
+    is_null: "is null",
+    or: "or",
+    and: "and",
+    not: "not",
+};
+
+const STORED: Words = Words {
+    is_null: "IS NULL",
+    or: "OR",
+    and: "AND",
+    not: "NOT",
+};
 
 /// Every table of the database but partitions and the history of migrations.
 pub(crate) async fn tables(database: &Database<'_>) -> Vec<Table> {
@@ -115,6 +166,7 @@ fn platform() -> BTreeMap<&'static str, (Kind, &'static str)> {
             let (rule, key) = rule.split_once(':').unwrap_or((rule, ""));
             let kind = match rule {
                 "platform_or_own" => Kind::PlatformOrOwn,
+                "platform_readable" => Kind::PlatformReadable,
                 "platform_only" => Kind::PlatformOnly,
                 "own_token" => Kind::OwnToken,
                 "open" => Kind::Open,
@@ -155,14 +207,14 @@ async fn unguarded(connection: &mut PgConnection, table: &str) -> Option<String>
     (!forced).then(|| format!("{table}: row-level security is not enabled and forced"))
 }
 
-/// The one permissive policy for the role that serves has to say exactly what is agreed.
+/// The permissive policies for the role that serves have to say exactly what is agreed.
 async fn wrong_policies(connection: &mut PgConnection, table: &Table) -> Vec<String> {
-    let (name, text) = table.stored_policy();
     let policies = sqlx::query(
         "select policyname::text, cmd, coalesce(qual, ''), coalesce(with_check, ''), roles::text[]
          from pg_policies
          where schemaname = 'public' and tablename = $1 and permissive = 'PERMISSIVE'
-           and (roles && array['public', 'portcullis_app', 'portcullis_owner']::name[])",
+           and (roles && array['public', 'portcullis_app', 'portcullis_owner']::name[])
+         order by policyname",
     )
     .bind(&table.name)
     .fetch_all(connection)
@@ -180,13 +232,19 @@ async fn wrong_policies(connection: &mut PgConnection, table: &Table) -> Vec<Str
             )
         })
         .collect();
-    let expected = vec![(
-        name.to_owned(),
-        "ALL".to_owned(),
-        text.clone(),
-        text,
-        vec!["portcullis_app".to_owned()],
-    )];
+    let expected: Vec<_> = table
+        .stored_policies()
+        .into_iter()
+        .map(|(name, command, text)| {
+            let check = if command == "SELECT" {
+                String::new()
+            } else {
+                text.clone()
+            };
+            let roles = vec!["portcullis_app".to_owned()];
+            (name.to_owned(), command.to_owned(), text, check, roles)
+        })
+        .collect();
     if found == expected {
         Vec::new()
     } else {

@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_domain::id::{DataKey, Id, Principal, Record, Tenant};
-use portcullis_domain::{Jurisdiction, Limits, MicroUsd, Pool, ReplayMode, StopRules, TraceId};
+use portcullis_domain::{
+    Jurisdiction, Limits, MicroUsd, Pool, ReplayMode, StopRules, SwitchKind, TraceId,
+};
 use portcullis_store::orders::OrderRow;
 use portcullis_store::records::RecordRow;
 use portcullis_store::writer::{NewCallInputs, NewRecord};
 use portcullis_store::{
     ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, RegionTx, WriterOptions,
     bindings, claims, clients, data_keys, epoch, grants, limits, orders, outbox, policies,
-    principals, replies, roles, service_tokens, tenants, tools,
+    principals, replicas, replies, roles, service_tokens, switches, tenants, tools,
 };
 use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
@@ -112,10 +114,35 @@ pub(crate) async fn full_tenant(store: &ControlStore, slug: &str) -> Id<Tenant> 
         detail: "{}",
     };
     outbox::insert(&mut tx, change, NOW).await.unwrap();
+    let quarantine = switch(SwitchKind::ToolQuarantine, Some("orders.get"));
+    switches::create((&mut tx).into(), quarantine, NOW)
+        .await
+        .unwrap();
     epoch::bump(&mut tx, "tenant", NOW).await.unwrap();
     let tenant = tx.tenant();
     tx.commit().await.unwrap();
+    let mut tx = store.platform().await.unwrap();
+    let freeze = switches::NewSwitch {
+        tenant: Some(tenant),
+        ..switch(SwitchKind::TenantFreeze, None)
+    };
+    switches::create((&mut tx).into(), freeze, NOW)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
     tenant
+}
+
+pub(crate) fn switch(kind: SwitchKind, target: Option<&str>) -> switches::NewSwitch<'_> {
+    switches::NewSwitch {
+        id: id(),
+        tenant: None,
+        kind,
+        target,
+        reason: "an incident",
+        dropped_by: "user:dana",
+        expires_at: None,
+    }
 }
 
 async fn fill_principal(tx: &mut ControlTx, principal: Id<Principal>) {
@@ -199,7 +226,16 @@ pub(crate) async fn fill_platform(store: &ControlStore) {
         detail: "{}",
     };
     outbox::insert_platform(&mut tx, change, NOW).await.unwrap();
+    let read_only = switch(SwitchKind::PlatformReadOnly, None);
+    switches::create((&mut tx).into(), read_only, NOW)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
+    let presence = replicas::Presence {
+        replica: id(),
+        started_at: NOW,
+    };
+    replicas::poll(store, presence, None).await.unwrap();
 }
 
 pub(crate) fn token_use<'a>(jti: &'a str, binding: &'a [u8]) -> bindings::TokenUse<'a> {

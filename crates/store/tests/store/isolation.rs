@@ -115,7 +115,7 @@ enum Did {
 async fn whose(all: &mut PgConnection, table: &Table, tenant: Id<Tenant>) -> String {
     let tenant = tenant.as_uuid().to_string();
     match table.kind {
-        Kind::Tenant | Kind::PlatformOrOwn | Kind::Open => tenant,
+        Kind::Tenant | Kind::PlatformOrOwn | Kind::PlatformReadable | Kind::Open => tenant,
         Kind::OwnToken => {
             any_id(all, &format!("service_tokens where tenant_id = '{tenant}'")).await
         }
@@ -143,6 +143,16 @@ impl Check<'_> {
             self.leaks.push(format!("{name}: the fixture fills no row"));
         }
         let (set, unset) = match kind {
+            Kind::PlatformReadable => {
+                let platform = self.count_all(&format!("{key} is null")).await;
+                let of_own = self
+                    .count_all(&format!("{key} = '{a}' and by_platform"))
+                    .await;
+                if platform == 0 || of_own == 0 || of_own == own {
+                    self.leaks.push(format!("{name}: the fixture fills no row"));
+                }
+                (own + platform, total)
+            }
             Kind::Tenant | Kind::OwnToken => (own, 0),
             Kind::PlatformOrOwn | Kind::Open => (own, total),
             Kind::PlatformOnly => (0, total),
@@ -185,14 +195,55 @@ impl Check<'_> {
         let give = format!("update {name} set {key} = '{b}' where {key} = '{a}'");
         match kind {
             Kind::PlatformOnly => self.expect_none(Some(&a), &give).await,
-            Kind::Tenant | Kind::OwnToken | Kind::PlatformOrOwn | Kind::Open => {
+            Kind::Tenant
+            | Kind::OwnToken
+            | Kind::PlatformOrOwn
+            | Kind::PlatformReadable
+            | Kind::Open => {
                 self.expect(Some(&a), &give, &Did::Refused).await;
             }
+        }
+        if kind == Kind::PlatformReadable {
+            self.writes_of_the_platforms_rows().await;
         }
         if matches!(kind, Kind::Tenant | Kind::OwnToken) {
             let touch = format!("update {name} set {key} = {key}");
             self.expect_none(None, &touch).await;
             self.expect_none(None, &format!("delete from {name}")).await;
+        }
+    }
+
+    /// A tenant reads rows of the platform, and must not be able to touch or make one.
+    async fn writes_of_the_platforms_rows(&mut self) {
+        let Table { name, key, .. } = self.table.clone();
+        let a = self.a.clone();
+        for theirs in [format!("{key} is null"), "by_platform".to_owned()] {
+            let touch = format!("update {name} set id = id where {theirs}");
+            self.expect_none(Some(&a), &touch).await;
+            let remove = format!("delete from {name} where {theirs}");
+            self.expect_none(Some(&a), &remove).await;
+        }
+        for forged in [format!("{key} = null"), "by_platform = true".to_owned()] {
+            let forge =
+                format!("update {name} set {forged} where {key} = '{a}' and not by_platform");
+            self.expect(Some(&a), &forge, &Did::Refused).await;
+        }
+        let row: String = sqlx::query_scalar(AssertSqlSafe(format!(
+            "select to_jsonb(t)::text from {name} t where {key} = '{a}' and not by_platform limit 1"
+        )))
+        .fetch_one(&mut self.all)
+        .await
+        .unwrap();
+        for forged in [
+            "jsonb_build_object('by_platform', true)".to_owned(),
+            format!("jsonb_build_object('by_platform', true, '{key}', null)"),
+        ] {
+            let insert = format!(
+                "insert into {name} select * from jsonb_populate_record(
+                   null::{name}, '{}'::jsonb || jsonb_build_object('id', gen_random_uuid()) || {forged})",
+                row.replace('\'', "''")
+            );
+            self.expect(Some(&a), &insert, &Did::Refused).await;
         }
     }
 
@@ -323,12 +374,19 @@ async fn policies(connection: &mut PgConnection, table: &str) -> Vec<String> {
 }
 
 async fn restore(connection: &mut PgConnection, table: &Table) {
-    let (policy, text) = table.policy();
     let name = &table.name;
-    let sql = format!(
-        "create policy {policy} on {name} to portcullis_app using ({text}) with check ({text})"
-    );
-    run(connection, &sql).await;
+    for (policy, command, text) in table.policies() {
+        let check = if command == "SELECT" {
+            String::new()
+        } else {
+            format!("with check ({text})")
+        };
+        let sql = format!(
+            "drop policy if exists {policy} on {name};
+             create policy {policy} on {name} for {command} to portcullis_app using ({text}) {check}"
+        );
+        run(connection, &sql).await;
+    }
 }
 
 #[tokio::test]

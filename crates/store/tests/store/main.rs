@@ -26,6 +26,10 @@ mod region;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod switches;
 #[cfg(test)]
 mod writer;

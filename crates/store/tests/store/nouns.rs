@@ -45,6 +45,7 @@ async fn a_tenant_is_found_by_its_slug_and_changed_only_in_the_version_that_was_
     let change = tenants::TenantChange {
         name: None,
         replay: Some(ReplayMode::OneTime),
+        two_person_lift: None,
     };
     let changed = tenants::update(&mut tx, found.version, change, NOW)
         .await
@@ -693,6 +694,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     let change = tenants::TenantChange {
         name: Some("Held"),
         replay: None,
+        two_person_lift: None,
     };
     tenants::update(&mut holder, 1, change, NOW).await.unwrap();
     let mut waiter = store.begin(acme).await.unwrap();
