@@ -14,6 +14,7 @@ pub mod clients;
 pub mod connect;
 pub mod control;
 pub mod data_keys;
+pub mod egress_allowlists;
 pub mod epoch;
 pub mod error;
 pub mod grants;

@@ -4,6 +4,7 @@ use portcullis_domain::id::{Id, Tenant};
 use time::OffsetDateTime;
 
 use crate::control::{ControlStore, ControlTx};
+use crate::egress_allowlists;
 use crate::error::{StoreError, sort};
 use crate::grants::{self, GrantRow};
 use crate::limits::{self, LimitsRow};
@@ -36,6 +37,8 @@ pub struct SnapshotRows {
     /// The kill switches that are down at the time given: its own and the platform's. Each may expire
     /// while the snapshot is held.
     pub switches: Vec<SwitchRow>,
+    /// The hosts that its tools may call.
+    pub egress_allowlist: Vec<String>,
 }
 
 /// Reads a tenant's configuration in one repeatable-read transaction.
@@ -62,6 +65,9 @@ pub async fn load(
         tenant_limits: limits::get(&mut tx, None).await?,
         principal_limits: limits::list(&mut tx).await?,
         switches: switches::live(&mut tx, now).await?,
+        egress_allowlist: egress_allowlists::get(&mut tx)
+            .await?
+            .map_or_else(Vec::new, |row| row.hosts),
     };
     tx.commit().await?;
     Ok(rows)
@@ -72,11 +78,14 @@ async fn all_tools(tx: &mut ControlTx) -> Result<Vec<ToolRow>, StoreError> {
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         tools::Raw,
-        "select t.id, t.name, t.connector, t.enabled, t.current_version, v.sha256, v.definition,
-                t.version, t.created_at, t.updated_at
-         from tools t join tool_versions v
-           on v.tenant_id = t.tenant_id and v.tool_id = t.id and v.version = t.current_version
-         where t.tenant_id = $1 order by t.name",
+        r#"select t.id, t.name, t.connector, t.enabled, t.current_version, v.sha256, v.definition,
+                  c.config as "config?", c.sha256 as "config_sha256?", t.version, t.created_at,
+                  t.updated_at
+           from tools t join tool_versions v
+             on v.tenant_id = t.tenant_id and v.tool_id = t.id and v.version = t.current_version
+           left join tool_configs c
+             on c.tenant_id = t.tenant_id and c.tool_id = t.id and c.version = t.current_version
+           where t.tenant_id = $1 order by t.name"#,
         tenant
     )
     .fetch_all(tx.connection())

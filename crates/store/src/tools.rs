@@ -27,12 +27,23 @@ pub struct ToolRow {
     pub sha256: [u8; 32],
     /// The canonical definition.
     pub definition: String,
+    /// What its connector needs to know of it, in the same version.
+    pub config: Option<ToolConfigRow>,
     /// Changes with each update of the row.
     pub version: i64,
     /// When it was first registered.
     pub created_at: OffsetDateTime,
     /// When it was last changed.
     pub updated_at: OffsetDateTime,
+}
+
+/// What a connector needs to know of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolConfigRow {
+    /// The SHA-256 of the canonical configuration.
+    pub sha256: [u8; 32],
+    /// The canonical configuration.
+    pub config: String,
 }
 
 /// One immutable version of a tool.
@@ -44,6 +55,8 @@ pub struct ToolVersionRow {
     pub sha256: [u8; 32],
     /// The canonical definition.
     pub definition: String,
+    /// What its connector needed to know of it.
+    pub config: Option<ToolConfigRow>,
     /// Who registered it.
     pub created_by: String,
     /// When it was registered.
@@ -63,6 +76,8 @@ pub struct NewTool<'a> {
     pub definition: &'a str,
     /// The SHA-256 of the canonical definition.
     pub sha256: [u8; 32],
+    /// What the connector needs to know of it, with its hash.
+    pub config: Option<(&'a str, [u8; 32])>,
     /// Who registers it.
     pub created_by: &'a str,
 }
@@ -74,7 +89,7 @@ pub enum Registered {
     Created(ToolRow),
     /// The tool has another version now.
     Updated(ToolRow),
-    /// The tool has this definition and this connector already.
+    /// The tool has this definition, this configuration and this connector already.
     Unchanged(ToolRow),
 }
 
@@ -95,6 +110,8 @@ pub(crate) struct Raw {
     pub(crate) current_version: i64,
     pub(crate) sha256: Vec<u8>,
     pub(crate) definition: String,
+    pub(crate) config: Option<String>,
+    pub(crate) config_sha256: Option<Vec<u8>>,
     pub(crate) version: i64,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) updated_at: OffsetDateTime,
@@ -110,6 +127,7 @@ impl Raw {
             current_version: self.current_version,
             sha256: fixed(operation, "sha256", self.sha256)?,
             definition: self.definition,
+            config: config(operation, self.config, self.config_sha256)?,
             version: self.version,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -117,8 +135,20 @@ impl Raw {
     }
 }
 
+fn config(
+    operation: &'static str,
+    config: Option<String>,
+    sha256: Option<Vec<u8>>,
+) -> Result<Option<ToolConfigRow>, StoreError> {
+    let (Some(config), Some(sha256)) = (config, sha256) else {
+        return Ok(None);
+    };
+    let sha256 = fixed(operation, "sha256", sha256)?;
+    Ok(Some(ToolConfigRow { sha256, config }))
+}
+
 /// Registers a definition: a new tool, a new version of a known one, or nothing where the tool has
-/// just this definition.
+/// just this definition and configuration.
 ///
 /// # Errors
 /// `NotFound` where the tenant does not exist, `Invalid` where a name is outside its bounds.
@@ -133,16 +163,18 @@ pub async fn register(
     }
     lock(tx, new.name).await?;
     let held = registered(tx, new.name).await?;
-    let same_definition = held.sha256 == new.sha256;
-    if same_definition && held.connector == new.connector {
+    let held_config = held.config.as_ref().map(|held| held.sha256);
+    let same_version =
+        held.sha256 == new.sha256 && held_config == new.config.map(|(_, sha256)| sha256);
+    if same_version && held.connector == new.connector {
         return Ok(Registered::Unchanged(held));
     }
-    let number = if same_definition {
+    let number = if same_version {
         held.current_version
     } else {
         held.current_version.saturating_add(1)
     };
-    if !same_definition {
+    if !same_version {
         insert_version(tx, held.id.as_uuid(), number, new, now).await?;
     }
     point_at(tx, held.id, number, new.connector, now).await?;
@@ -217,7 +249,22 @@ async fn insert_version(
     .execute(tx.connection())
     .await
     .map_err(sort("insert a tool's version"))?;
-    Ok(())
+    let Some((config, sha256)) = new.config else {
+        return Ok(());
+    };
+    sqlx::query!(
+        "insert into tool_configs (tenant_id, tool_id, version, sha256, config)
+         values ($1, $2, $3, $4, $5)",
+        tenant,
+        tool,
+        number,
+        &sha256,
+        config
+    )
+    .execute(tx.connection())
+    .await
+    .map(drop)
+    .map_err(sort("insert a tool's configuration"))
 }
 
 async fn point_at(
@@ -254,11 +301,14 @@ pub async fn by_name(tx: &mut ControlTx, name: &str) -> Result<Option<ToolRow>, 
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         Raw,
-        "select t.id, t.name, t.connector, t.enabled, t.current_version, v.sha256, v.definition,
-                t.version, t.created_at, t.updated_at
-         from tools t join tool_versions v
-           on v.tenant_id = t.tenant_id and v.tool_id = t.id and v.version = t.current_version
-         where t.tenant_id = $1 and t.name = $2",
+        r#"select t.id, t.name, t.connector, t.enabled, t.current_version, v.sha256, v.definition,
+                  c.config as "config?", c.sha256 as "config_sha256?", t.version, t.created_at,
+                  t.updated_at
+           from tools t join tool_versions v
+             on v.tenant_id = t.tenant_id and v.tool_id = t.id and v.version = t.current_version
+           left join tool_configs c
+             on c.tenant_id = t.tenant_id and c.tool_id = t.id and c.version = t.current_version
+           where t.tenant_id = $1 and t.name = $2"#,
         tenant,
         name
     )
@@ -278,12 +328,15 @@ pub async fn list(tx: &mut ControlTx, page: Page) -> Result<Vec<ToolRow>, StoreE
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         Raw,
-        "select t.id, t.name, t.connector, t.enabled, t.current_version, v.sha256, v.definition,
-                t.version, t.created_at, t.updated_at
-         from tools t join tool_versions v
-           on v.tenant_id = t.tenant_id and v.tool_id = t.id and v.version = t.current_version
-         where t.tenant_id = $1 and ($2::uuid is null or t.id > $2)
-         order by t.id limit $3",
+        r#"select t.id, t.name, t.connector, t.enabled, t.current_version, v.sha256, v.definition,
+                  c.config as "config?", c.sha256 as "config_sha256?", t.version, t.created_at,
+                  t.updated_at
+           from tools t join tool_versions v
+             on v.tenant_id = t.tenant_id and v.tool_id = t.id and v.version = t.current_version
+           left join tool_configs c
+             on c.tenant_id = t.tenant_id and c.tool_id = t.id and c.version = t.current_version
+           where t.tenant_id = $1 and ($2::uuid is null or t.id > $2)
+           order by t.id limit $3"#,
         tenant,
         page.after,
         page.limit()
@@ -307,8 +360,11 @@ pub async fn versions(
     let operation = "list a tool's versions";
     let tenant = tx.tenant().as_uuid();
     sqlx::query!(
-        "select version, sha256, definition, created_by, created_at from tool_versions
-         where tenant_id = $1 and tool_id = $2 order by version desc limit 1000",
+        r#"select v.version, v.sha256, v.definition, v.created_by, v.created_at,
+                  c.config as "config?", c.sha256 as "config_sha256?"
+           from tool_versions v left join tool_configs c
+             on c.tenant_id = v.tenant_id and c.tool_id = v.tool_id and c.version = v.version
+           where v.tenant_id = $1 and v.tool_id = $2 order by v.version desc limit 1000"#,
         tenant,
         tool.as_uuid()
     )
@@ -321,6 +377,7 @@ pub async fn versions(
             number: row.version,
             sha256: fixed(operation, "sha256", row.sha256)?,
             definition: row.definition,
+            config: config(operation, row.config, row.config_sha256)?,
             created_by: row.created_by,
             created_at: row.created_at,
         })

@@ -35,6 +35,7 @@ pub async fn furnish(tx: &mut ControlTx, state: &State, actor: &str) -> Result<(
             connector,
             definition: &text,
             sha256,
+            config: None,
             created_by: actor,
         };
         tools::register(tx, &tool, now).await?;

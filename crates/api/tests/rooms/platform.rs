@@ -321,6 +321,7 @@ async fn seed(control: &ControlStore, clock: &dyn Clock) -> (Id<Tenant>, Id<Prin
             connector: "native",
             definition: std::str::from_utf8(canonical.as_bytes()).unwrap(),
             sha256: *canonical.sha256().as_bytes(),
+            config: None,
             created_by: "user:operator",
         };
         tools::register(&mut tx, &new, now).await.unwrap();

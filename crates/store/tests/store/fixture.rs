@@ -11,8 +11,8 @@ use portcullis_store::records::RecordRow;
 use portcullis_store::writer::{NewCallInputs, NewRecord};
 use portcullis_store::{
     ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, RegionTx, WriterOptions,
-    bindings, claims, clients, data_keys, epoch, grants, limits, orders, outbox, policies,
-    principals, replicas, replies, roles, service_tokens, switches, tenants, tools,
+    bindings, claims, clients, data_keys, egress_allowlists, epoch, grants, limits, orders, outbox,
+    policies, principals, replicas, replies, roles, service_tokens, switches, tenants, tools,
 };
 use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
@@ -172,6 +172,7 @@ pub(crate) fn tool(name: &str) -> tools::NewTool<'_> {
         connector: "native",
         definition: "{}",
         sha256: [2; 32],
+        config: None,
         created_by: "user:dana",
     }
 }
@@ -186,7 +187,14 @@ pub(crate) fn policy(source: &str) -> policies::NewPolicy<'_> {
 }
 
 async fn fill_catalog(tx: &mut ControlTx) {
-    tools::register(tx, &tool("orders.get"), NOW).await.unwrap();
+    let configured = tools::NewTool {
+        connector: "http",
+        config: Some(("{}", [7; 32])),
+        ..tool("orders.get")
+    };
+    tools::register(tx, &configured, NOW).await.unwrap();
+    let hosts = ["api.example.com".to_owned()];
+    egress_allowlists::set(tx, &hosts, None, NOW).await.unwrap();
     let drafted = policies::draft(tx, &policy("- rule: x"), NOW)
         .await
         .unwrap();

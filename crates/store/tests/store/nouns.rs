@@ -7,8 +7,8 @@ use portcullis_store::principals::PrincipalStatus;
 use portcullis_store::sweeper::ControlSweeper;
 use portcullis_store::tools::Registered;
 use portcullis_store::{
-    ControlStore, Page, StoreError, clients, data_keys, grants, limits, outbox, policies,
-    principals, replies, roles, service_tokens, tenants, tools,
+    ControlStore, Page, StoreError, clients, data_keys, egress_allowlists, grants, limits, outbox,
+    policies, principals, replies, roles, service_tokens, tenants, tools,
 };
 use time::Duration;
 
@@ -414,6 +414,62 @@ async fn registering_a_tool_makes_a_version_only_where_the_definition_differs() 
     assert_eq!(tools::versions(&mut tx, first.id).await.unwrap(), []);
     let off = tools::set_enabled(&mut tx, "orders.get", None, false, NOW).await;
     assert!(matches!(off, Err(StoreError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn another_configuration_is_another_version_of_the_tool() {
+    let database = Cluster::shared().await.control().await;
+    let Two { store, acme, .. } = two(&database).await;
+    let mut tx = store.begin(acme).await.unwrap();
+    let first = tools::NewTool {
+        connector: "http",
+        config: Some(("{}", [1; 32])),
+        ..fixture::tool("orders.refund")
+    };
+    tools::register(&mut tx, &first, NOW).await.unwrap();
+    let again = tools::register(&mut tx, &first, NOW).await.unwrap();
+    assert!(matches!(again, Registered::Unchanged(_)));
+    let second = tools::NewTool {
+        config: Some(("{\"a\":1}", [2; 32])),
+        ..first.clone()
+    };
+    let next = tools::register(&mut tx, &second, NOW).await.unwrap();
+    assert_eq!(next.tool().current_version, 2);
+    let held = next.tool().config.clone().unwrap();
+    assert_eq!((held.config.as_str(), held.sha256), ("{\"a\":1}", [2; 32]));
+    let versions = tools::versions(&mut tx, first.id).await.unwrap();
+    let configs: Vec<_> = versions
+        .into_iter()
+        .map(|version| version.config.unwrap().sha256)
+        .collect();
+    assert_eq!(configs, [[2; 32], [1; 32]]);
+}
+
+#[tokio::test]
+async fn an_allow_list_is_set_in_the_version_that_was_read_and_by_its_tenant_alone() {
+    let database = Cluster::shared().await.control().await;
+    let Two {
+        store,
+        acme,
+        globex,
+    } = two(&database).await;
+    let mut tx = store.begin(acme).await.unwrap();
+    assert_eq!(egress_allowlists::get(&mut tx).await.unwrap(), None);
+    let hosts = ["api.example.com".to_owned()];
+    let set = egress_allowlists::set(&mut tx, &hosts, Some(0), NOW)
+        .await
+        .unwrap();
+    assert_eq!((set.hosts.as_slice(), set.version), (&hosts[..], 1));
+    let stale = egress_allowlists::set(&mut tx, &[], Some(0), NOW).await;
+    assert!(matches!(stale, Err(StoreError::Stale { .. })));
+    let emptied = egress_allowlists::set(&mut tx, &[], Some(1), NOW).await;
+    assert_eq!(emptied.unwrap().version, 2);
+    egress_allowlists::set(&mut tx, &hosts, None, NOW)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.begin(globex).await.unwrap();
+    assert_eq!(egress_allowlists::get(&mut tx).await.unwrap(), None);
 }
 
 #[tokio::test]

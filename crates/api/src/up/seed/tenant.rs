@@ -193,6 +193,7 @@ async fn register_tools(tx: &mut ControlTx, clock: &dyn Clock) -> Result<bool, U
             connector: NATIVE,
             definition: &text,
             sha256,
+            config: None,
             created_by: ACTOR,
         };
         match tools::register(tx, &new, clock.now()).await? {
