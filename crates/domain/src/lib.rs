@@ -6,6 +6,7 @@
 pub mod attribute;
 pub mod caller;
 pub mod clock;
+pub mod http_tool;
 pub mod id;
 pub mod limits;
 pub mod money;
@@ -19,6 +20,7 @@ pub mod trace;
 
 pub use caller::Caller;
 pub use clock::{Clock, ManualClock};
+pub use http_tool::HttpToolConfig;
 pub use id::Id;
 pub use limits::{Limits, StopRules};
 pub use money::MicroUsd;

@@ -5,6 +5,7 @@
 //! what the tool returned and says what became of the effect; it never decides, redacts or records.
 
 mod error;
+pub mod http;
 pub mod native;
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_domain::id::{Id, Principal, Record, Tenant};
-use portcullis_domain::{Jurisdiction, PrincipalName, SpanId, TraceId};
+use portcullis_domain::{Jurisdiction, Pool, PrincipalName, SpanId, TraceId};
 use portcullis_redaction::FieldRule;
 use portcullis_store::{RegionStore, RegionTx};
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ use time::OffsetDateTime;
 
 pub use error::ToolError;
 
+use self::http::HttpTool;
 use crate::catalog::Violation;
 
 /// The connector of tools on the platform's own tables, as catalogs name it.
@@ -36,7 +38,7 @@ pub struct ToolRef<'a> {
     /// The connector that the catalog names.
     pub connector: &'a str,
     /// What the connector needs to know of this tool, where it needs anything.
-    pub config: Option<&'a Value>,
+    pub config: Option<&'a HttpTool>,
 }
 
 /// What a catalog says of how a tool is run.
@@ -45,7 +47,7 @@ pub struct Binding {
     /// The connector's name.
     pub connector: Arc<str>,
     /// What the connector needs to know of this tool, where it needs anything.
-    pub config: Option<Arc<Value>>,
+    pub config: Option<Arc<HttpTool>>,
 }
 
 impl Binding {
@@ -169,6 +171,11 @@ pub trait Connector: Send + Sync + fmt::Debug {
         NATIVE
     }
 
+    /// Whether the tool can run in a pool. No other pool ever stands in for one that cannot.
+    fn serves(&self, _tool: ToolRef<'_>, _pool: Pool) -> bool {
+        true
+    }
+
     /// Checks what a schema cannot say about the arguments.
     ///
     /// # Errors
@@ -233,6 +240,12 @@ impl Connectors {
     pub fn server<'a>(&self, tool: ToolRef<'a>) -> &'a str {
         self.find(tool)
             .map_or(tool.connector, |connector| connector.server(tool))
+    }
+
+    /// Whether the tool can run in a pool. What nobody runs is found out when it is called.
+    pub fn serves(&self, tool: ToolRef<'_>, pool: Pool) -> bool {
+        self.find(tool)
+            .is_none_or(|connector| connector.serves(tool, pool))
     }
 
     /// Checks what a schema cannot say about the arguments.

@@ -208,7 +208,7 @@ pub fn visible_tools(gate: &Gate, admitted: &Admitted) -> Vec<Arc<CompiledTool>>
         .tools
         .keys()
         .filter_map(|name| visible_tool(snapshot, admitted, name, now))
-        .filter(|entry| super::decide::may_allow(admitted, &entry.tool))
+        .filter(|entry| super::decide::may_allow(admitted, entry))
         .map(|entry| Arc::clone(&entry.tool))
         .collect();
     tools.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portcullis_domain::id::{DataKey as DataKeyKind, Id, Tenant};
-use portcullis_domain::{Clock, ToolDefinition};
+use portcullis_domain::{Clock, HttpToolConfig, ToolDefinition};
 use portcullis_evidence::Digest;
 use portcullis_keys::entropy::EntropyError;
 use portcullis_keys::{Aad, DataKey, EnvelopeError, LocalKeys, WrappedKey, entropy};
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::catalog::{CompiledTool, DefinitionError};
 use crate::connectors::Binding;
+use crate::connectors::http::{Allowlist, ConfigFault, HTTP, HttpTool};
 
 /// What the data key encrypts, in its row and in what it wraps.
 const PURPOSE: &str = "call_inputs";
@@ -50,6 +51,18 @@ pub enum CompileError {
         /// What is wrong.
         #[source]
         source: DefinitionError,
+    },
+    /// A tool of a connector that has to be told how to call it, and is not.
+    #[error("the tool {0} has no configuration for its connector")]
+    NoConfig(String),
+    /// A tool's configuration breaks a rule.
+    #[error("the configuration of the tool {tool} is refused")]
+    Config {
+        /// The tool.
+        tool: String,
+        /// What is wrong.
+        #[source]
+        source: ConfigFault,
     },
     /// A definition is not the one whose hash was registered.
     #[error("the definition of the tool {0} does not have the hash it was registered with")]
@@ -88,7 +101,7 @@ impl Compiler<'_> {
     pub(super) async fn compile(&self, rows: SnapshotRows) -> Result<TenantSnapshot, CompileError> {
         let id = rows.tenant.id;
         let data_key = self.data_key(id).await?;
-        let tools = self.catalog(&rows.tools);
+        let tools = self.catalog(&rows);
         let policy = rows
             .policy
             .as_ref()
@@ -140,21 +153,13 @@ impl Compiler<'_> {
         })
     }
 
-    fn catalog(&self, rows: &[ToolRow]) -> HashMap<String, CatalogEntry> {
+    fn catalog(&self, rows: &SnapshotRows) -> HashMap<String, CatalogEntry> {
         let mut catalog = HashMap::new();
-        for row in rows.iter().filter(|row| row.enabled) {
-            match self.tool(row) {
-                Ok(tool) => {
-                    let version = u64::try_from(row.current_version).unwrap_or(0);
-                    let binding = Binding {
-                        connector: Arc::from(row.connector.as_str()),
-                        config: None,
-                    };
-                    let entry = CatalogEntry {
-                        tool,
-                        version,
-                        binding,
-                    };
+        // A list that cannot be read lists nobody.
+        let allowlist = Allowlist::read(&rows.egress_allowlist).unwrap_or_default();
+        for row in rows.tools.iter().filter(|row| row.enabled) {
+            match self.entry(row, &rows.tenant.slug, &allowlist) {
+                Ok(entry) => {
                     catalog.insert(row.name.clone(), entry);
                 }
                 Err(error) => {
@@ -164,6 +169,28 @@ impl Compiler<'_> {
             }
         }
         catalog
+    }
+
+    fn entry(
+        &self,
+        row: &ToolRow,
+        tenant: &str,
+        allowlist: &Allowlist,
+    ) -> Result<CatalogEntry, CompileError> {
+        let tool = self.tool(row)?;
+        let config = if row.connector == HTTP {
+            Some(Arc::new(http_tool(row, &tool, tenant, allowlist)?))
+        } else {
+            None
+        };
+        Ok(CatalogEntry {
+            tool,
+            version: u64::try_from(row.current_version).unwrap_or(0),
+            binding: Binding {
+                connector: Arc::from(row.connector.as_str()),
+                config,
+            },
+        })
     }
 
     fn tool(&self, row: &ToolRow) -> Result<Arc<CompiledTool>, CompileError> {
@@ -236,6 +263,33 @@ fn aad(tenant: Id<Tenant>, id: &Id<DataKeyKind>) -> Aad<'_> {
         usage: WRAP_USAGE,
         row: id.as_bytes(),
     }
+}
+
+/// A tool of the `http` connector, its configuration checked again.
+fn http_tool(
+    row: &ToolRow,
+    tool: &CompiledTool,
+    tenant: &str,
+    allowlist: &Allowlist,
+) -> Result<HttpTool, CompileError> {
+    let stored = row
+        .config
+        .as_ref()
+        .ok_or_else(|| CompileError::NoConfig(row.name.clone()))?;
+    if Digest::of(stored.config.as_bytes()) != Digest::from_bytes(stored.sha256) {
+        return Err(CompileError::Changed(row.name.clone()));
+    }
+    let config: HttpToolConfig =
+        serde_json::from_str(&stored.config).map_err(|source| CompileError::Definition {
+            tool: row.name.clone(),
+            source,
+        })?;
+    HttpTool::new(&tool.definition, &config, tenant, allowlist).map_err(|source| {
+        CompileError::Config {
+            tool: row.name.clone(),
+            source,
+        }
+    })
 }
 
 fn policy(

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::catalog::CompiledTool;
+use crate::connectors::Binding;
+use crate::connectors::http::HttpTool;
 use crate::rooms::admit::Admitted;
 
 /// The facts of one call, or of a tool before any arguments are known.
@@ -13,6 +15,8 @@ use crate::rooms::admit::Admitted;
 pub(super) struct CallFacts<'a> {
     pub(super) admitted: &'a Admitted,
     pub(super) tool: &'a CompiledTool,
+    /// How the tool is run.
+    pub(super) binding: &'a Binding,
     pub(super) arguments: Option<&'a Map<String, Value>>,
     pub(super) pii_types: Vec<String>,
     pub(super) now: OffsetDateTime,
@@ -24,9 +28,13 @@ impl Facts for CallFacts<'_> {
         let caller = self.admitted.caller();
         match attribute {
             Attribute::Tool => Fact::text(definition.name.as_str()),
-            // Every tool here is the platform's own: it came from no server, and nobody signed it.
-            // No call can name a ticket before there are tickets: none is valid.
-            Attribute::ToolServer => Fact::text("native"),
+            Attribute::ToolServer => Fact::text(
+                self.binding
+                    .config
+                    .as_ref()
+                    .map_or(self.binding.connector.as_ref(), |tool| tool.server()),
+            ),
+            // Nobody signs tools yet. No call can name a ticket before there are tickets: none is valid.
             Attribute::ToolSigned | Attribute::TicketValid => Fact::flag(false),
             Attribute::ToolMutating => Fact::flag(definition.mutating),
             Attribute::ToolRisk => Fact::text(definition.risk.as_str()),
@@ -45,7 +53,10 @@ impl Facts for CallFacts<'_> {
             Attribute::DataJurisdictions => {
                 Fact::texts(definition.data.jurisdictions.iter().map(|one| one.as_str()))
             }
-            Attribute::EgressDomain | Attribute::EgressDomainInAllowlist => self.egress(),
+            Attribute::EgressDomain => {
+                self.egress(|tool| tool.domain().map_or(Fact::Unknown, Fact::text))
+            }
+            Attribute::EgressDomainInAllowlist => self.egress(|tool| Fact::flag(tool.is_listed())),
             Attribute::PlanDepth => self.plan(|plan| plan.depth),
             Attribute::PlanAttempt => self.plan(|plan| plan.attempt),
             // Costs are not kept account of yet, so a rule that leans on them has to restrict.
@@ -60,13 +71,14 @@ impl Facts for CallFacts<'_> {
 }
 
 impl CallFacts<'_> {
-    /// A tool without egress has no domain. One that declares egress would reach hosts that are not
-    /// checked here yet: that is unknown, and so refused by the rules about it.
-    const fn egress(&self) -> Fact<'_> {
-        if self.tool.definition.egress.is_empty() {
-            Fact::Absent
-        } else {
-            Fact::Unknown
+    /// A tool without egress has no domain. Of one that declares egress, the tenant's configuration
+    /// tells whom it calls; where there is none, or different hosts for different pools, the domain is
+    /// unknown: the pool is decided only after this.
+    fn egress(&self, known: impl Fn(&HttpTool) -> Fact<'static>) -> Fact<'static> {
+        match &self.binding.config {
+            Some(tool) => known(tool),
+            None if self.tool.definition.egress.is_empty() => Fact::Absent,
+            None => Fact::Unknown,
         }
     }
 

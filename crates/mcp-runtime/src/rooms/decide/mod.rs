@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::validate::{Passage, Refused, ToolCall};
 use crate::catalog::CompiledTool;
 use crate::gate::Gate;
-use crate::snapshot::TenantSnapshot;
+use crate::snapshot::{CatalogEntry, TenantSnapshot};
 
 /// A call that policy permits, in the pool that was decided. Spent by being executed.
 ///
@@ -86,6 +86,7 @@ pub fn enter(gate: &Gate, call: ToolCall) -> Fate {
     let facts = CallFacts {
         admitted: &call.passage.admitted,
         tool: &call.tool.compiled,
+        binding: &call.tool.binding,
         arguments: call.passage.arguments.as_object(),
         pii_types: pii_types(&call.tool.compiled, &found),
         now,
@@ -127,13 +128,14 @@ pub fn enter(gate: &Gate, call: ToolCall) -> Fate {
 }
 
 /// Whether a tool could be allowed to this caller with some arguments.
-pub(in crate::rooms) fn may_allow(admitted: &Admitted, tool: &CompiledTool) -> bool {
+pub(in crate::rooms) fn may_allow(admitted: &Admitted, entry: &CatalogEntry) -> bool {
     let snapshot = &admitted.snapshot;
     let facts = CallFacts {
         admitted,
-        tool,
+        tool: &entry.tool,
+        binding: &entry.binding,
         arguments: None,
-        pii_types: pii_types(tool, &[]),
+        pii_types: pii_types(&entry.tool, &[]),
         now: OffsetDateTime::UNIX_EPOCH,
     };
     snapshot
@@ -189,14 +191,22 @@ fn place(
         (None, Some(named)) => named,
         (None, None) => snapshot.home,
     };
-    if gate.regions.contains_key(&pool) {
-        return Ok(pool);
+    if !gate.regions.contains_key(&pool) {
+        return Err(Refusal::new(
+            Slug::NoPoolForRegion,
+            format!("no pool {pool} is served here, and no other may stand in for it"),
+            "Ask the platform's operator to configure the pool.",
+        ));
     }
-    Err(Refusal::new(
-        Slug::NoPoolForRegion,
-        format!("no pool {pool} is served here, and no other may stand in for it"),
-        "Ask the platform's operator to configure the pool.",
-    ))
+    let tool = passage.tool.as_ref();
+    if tool.is_some_and(|tool| !gate.connectors.serves(tool.to_ref(), pool)) {
+        return Err(Refusal::new(
+            Slug::NoPoolForRegion,
+            format!("the tool has no server for the pool {pool}, and no other may stand in for it"),
+            "Ask an operator of the tenant to give the tool a base URL for the pool.",
+        ));
+    }
+    Ok(pool)
 }
 
 fn obligations(gate: &Gate, call: &ToolCall, decision: &Decision) -> Vec<FieldRule> {

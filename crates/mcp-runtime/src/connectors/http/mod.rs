@@ -1,0 +1,161 @@
+//! Tools of other systems, called by HTTP with a method, a path, a query and a JSON body.
+//!
+//! It reaches nobody but through `egress`. It repeats a request only where that cannot double an
+//! effect, says honestly when the outcome cannot be known, and returns only what the output schema
+//! declares.
+
+mod allowlist;
+mod outcome;
+mod template;
+mod tool;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use portcullis_domain::{Jurisdiction, Pool};
+use portcullis_egress::{Client, Destination, Headers, InternalNetworks, Request};
+use portcullis_redaction::FieldRule;
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+pub use allowlist::{Allowlist, AllowlistError, MAX_ENTRIES};
+pub use tool::{ConfigFault, HttpTool};
+
+use super::{
+    Connector, Effects, Invocation, SideEffect, ToolError, ToolFuture, ToolOutput, ToolRef,
+};
+use crate::catalog::Violation;
+use outcome::{Outcome, Tries, shown};
+use tool::Call;
+
+/// The connector's name in catalogs.
+pub const HTTP: &str = "http";
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Runs the tools of other systems.
+#[derive(Debug)]
+pub struct HttpConnector {
+    client: Client,
+    networks: Arc<InternalNetworks>,
+}
+
+impl HttpConnector {
+    /// A connector that calls by this client, inside only what the operator opened.
+    pub const fn new(client: Client, networks: Arc<InternalNetworks>) -> Self {
+        Self { client, networks }
+    }
+
+    async fn run(&self, invocation: Invocation<'_>) -> Result<ToolOutput, ToolError> {
+        let tool = invocation.tool.config.ok_or(ToolError::NoConnector)?;
+        let empty = Map::new();
+        let arguments = invocation.arguments.as_object().unwrap_or(&empty);
+        let call = tool
+            .call(invocation.region.pool(), arguments)
+            .ok_or(ToolError::NoConnector)?;
+        let mut tries = Tries::new(tool);
+        loop {
+            let outcome = self.once(tool, &call, &invocation).await;
+            match tries.judge(outcome) {
+                Ok(value) => {
+                    let effect = if tool.mutating {
+                        SideEffect::Done
+                    } else {
+                        SideEffect::None
+                    };
+                    let value = shown(&tool.output, value);
+                    return Ok(ToolOutput { value, effect });
+                }
+                Err(Some(error)) => return Err(error),
+                Err(None) => tokio::time::sleep(tries.wait()).await,
+            }
+        }
+    }
+
+    /// One try. What it came to says whether anything can have happened.
+    async fn once(&self, tool: &HttpTool, call: &Call, invocation: &Invocation<'_>) -> Outcome {
+        let deadline = Instant::now() + tool.timeout;
+        let allowance = tool.allowance(&self.networks);
+        let destination = Destination {
+            target: &call.target,
+            ports: &call.ports,
+            allowance: &allowance,
+        };
+        let Some(request) = request(tool, call, invocation) else {
+            return Outcome::Unsendable;
+        };
+        let connection = match self.client.open(destination, deadline).await {
+            Ok(connection) => connection,
+            Err(error) => return Outcome::Unsent(error),
+        };
+        invocation.mark.set();
+        match connection.send(request, deadline).await {
+            Ok(response) => Outcome::of(tool, response),
+            Err(error) if error.is_certainly_unsent() => Outcome::Unsent(error),
+            Err(error) => Outcome::Broken(error),
+        }
+    }
+}
+
+fn request(tool: &HttpTool, call: &Call, invocation: &Invocation<'_>) -> Option<Request> {
+    let json = HeaderValue::from_static("application/json");
+    let trace = HeaderValue::from_str(&invocation.traceparent()).ok()?;
+    let mut headers = tool.headers.clone().with(TRACEPARENT, trace);
+    headers = accepting(headers, &json);
+    if let Some(key) = invocation.upstream_key {
+        headers = headers.with(IDEMPOTENCY_KEY, HeaderValue::from_str(key).ok()?);
+    }
+    let body = match &call.body {
+        None => Bytes::new(),
+        Some(body) => {
+            headers = headers.with(CONTENT_TYPE, json);
+            Bytes::from(serde_json::to_vec(body).ok()?)
+        }
+    };
+    Some(Request {
+        method: Method::from_bytes(tool.method.as_str().as_bytes()).ok()?,
+        headers,
+        body,
+    })
+}
+
+fn accepting(headers: Headers, json: &HeaderValue) -> Headers {
+    headers.with(ACCEPT, json.clone())
+}
+
+impl Connector for HttpConnector {
+    fn tools(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn effects(&self) -> Effects {
+        Effects::External
+    }
+
+    fn server<'a>(&self, tool: ToolRef<'a>) -> &'a str {
+        tool.config.map_or(HTTP, HttpTool::server)
+    }
+
+    fn serves(&self, tool: ToolRef<'_>, pool: Pool) -> bool {
+        tool.config.is_some_and(|config| config.serves(pool))
+    }
+
+    fn check(&self, tool: ToolRef<'_>, arguments: &Map<String, Value>) -> Result<(), Violation> {
+        tool.config.map_or(Ok(()), |config| config.check(arguments))
+    }
+
+    fn obligations(&self, _tool: ToolRef<'_>, _arguments: &Value) -> Vec<FieldRule> {
+        Vec::new()
+    }
+
+    fn region(&self, _tool: ToolRef<'_>, _arguments: &Value) -> Option<Jurisdiction> {
+        None
+    }
+
+    fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a> {
+        Box::pin(self.run(invocation))
+    }
+}
