@@ -58,6 +58,8 @@ kinds! {
     DataKey = "dek";
     /// A claimed idempotency key of a mutating call.
     Claim = "clm";
+    /// A change that a person agreed to.
+    Ticket = "tkt";
 }
 
 /// The id of a `K`.

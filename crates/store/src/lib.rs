@@ -17,6 +17,7 @@ pub mod data_keys;
 pub mod egress_allowlists;
 pub mod epoch;
 pub mod error;
+pub mod flags;
 pub mod grants;
 pub mod limits;
 pub mod migrate;
@@ -36,6 +37,7 @@ pub mod snapshot;
 pub mod sweeper;
 pub mod switches;
 pub mod tenants;
+pub mod tickets;
 pub mod tools;
 pub mod writer;
 

@@ -12,6 +12,7 @@ use crate::policies::{self, PolicyRow};
 use crate::principals::{self, PrincipalRow};
 use crate::switches::{self, SwitchRow};
 use crate::tenants::{self, TenantRow};
+use crate::tickets::{self, TicketRow};
 use crate::tools::{self, ToolRow};
 
 /// A tenant's configuration at one epoch.
@@ -39,6 +40,8 @@ pub struct SnapshotRows {
     pub switches: Vec<SwitchRow>,
     /// The hosts that its tools may call.
     pub egress_allowlist: Vec<String>,
+    /// Its tickets that were open at the time given. Each may expire while the snapshot is held.
+    pub tickets: Vec<TicketRow>,
 }
 
 /// Reads a tenant's configuration in one repeatable-read transaction.
@@ -68,6 +71,7 @@ pub async fn load(
         egress_allowlist: egress_allowlists::get(&mut tx)
             .await?
             .map_or_else(Vec::new, |row| row.hosts),
+        tickets: tickets::all_open(&mut tx, now).await?,
     };
     tx.commit().await?;
     Ok(rows)

@@ -11,8 +11,9 @@ use portcullis_store::records::RecordRow;
 use portcullis_store::writer::{NewCallInputs, NewRecord};
 use portcullis_store::{
     ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, RegionTx, WriterOptions,
-    bindings, claims, clients, data_keys, egress_allowlists, epoch, grants, limits, orders, outbox,
-    policies, principals, replicas, replies, roles, service_tokens, switches, tenants, tools,
+    bindings, claims, clients, data_keys, egress_allowlists, epoch, flags, grants, limits, orders,
+    outbox, policies, principals, replicas, replies, roles, service_tokens, switches, tenants,
+    tickets, tools,
 };
 use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
@@ -201,6 +202,18 @@ async fn fill_catalog(tx: &mut ControlTx) {
     policies::publish(tx, drafted.number, "user:eve", NOW)
         .await
         .unwrap();
+    tickets::open(tx, ticket("orders.get"), NOW).await.unwrap();
+}
+
+pub(crate) fn ticket(tool: &str) -> tickets::NewTicket<'_> {
+    tickets::NewTicket {
+        id: id(),
+        tool,
+        arguments: r#"{"env":"prod","name":"checkout_v2"}"#,
+        reason: "Launch",
+        opened_by: "user:dana",
+        expires_at: NOW + Duration::hours(4),
+    }
 }
 
 async fn fill_tokens(tx: &mut ControlTx) {
@@ -324,12 +337,27 @@ async fn fill_claims(tx: &mut RegionTx) {
         .unwrap();
 }
 
+/// A change of the flag `checkout_v2` in `prod`.
+pub(crate) fn flag_change(to: i64) -> flags::NewFlagChange<'static> {
+    flags::NewFlagChange {
+        flag: flags::FlagKey {
+            env: "prod",
+            name: "checkout_v2",
+        },
+        to,
+        principal: id(),
+        ticket: None,
+        record: id(),
+    }
+}
+
 /// Gives a tenant a row in every table of a region's database.
 pub(crate) async fn full_region_tenant(store: &RegionStore) -> Id<Tenant> {
     let tenant = id();
     let mut tx = store.begin(tenant).await.unwrap();
     orders::insert(&mut tx, &[order("ord_1")]).await.unwrap();
     fill_claims(&mut tx).await;
+    flags::set(&mut tx, &flag_change(5_000), NOW).await.unwrap();
     tx.commit().await.unwrap();
     let writer = RecordWriter::start(store, WriterOptions::default());
     writer.submit(record(tenant)).await.unwrap();

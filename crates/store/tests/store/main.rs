@@ -16,6 +16,8 @@ mod epoch;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod flags;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod nouns;
@@ -31,5 +33,7 @@ mod replicas;
 mod roles;
 #[cfg(test)]
 mod switches;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod writer;
