@@ -224,7 +224,9 @@ fn phrase(condition: &Condition) -> Option<String> {
 fn phrase_of(test: &Test) -> Option<String> {
     match (&test.attribute, &test.operator) {
         (Attribute::TicketValid, Operator::Equal(Literal::Flag(true))) => Some(
-            "have a person open a change ticket for this change, and send that ticket".to_owned(),
+            "have a person open a change ticket for this change (`portcullis ticket open`), and send \
+             that ticket's id"
+                .to_owned(),
         ),
         (Attribute::EgressDomainInAllowlist, Operator::Equal(Literal::Flag(true))) => {
             Some("ask an operator to add the destination to the egress allow-list".to_owned())

@@ -30,7 +30,10 @@ async fn a_tenant_begins_with_a_policy_tools_and_limits() {
         .map(|tool| tool["name"].as_str().unwrap())
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["orders.export", "orders.get"]);
+    assert_eq!(
+        names,
+        ["flag.get", "flag.set", "orders.export", "orders.get"]
+    );
     let limits = get("/tenants/acme/limits").await.expect(200).json();
     assert_eq!(
         (&limits["limits"]["rpm"], &limits["version"]),

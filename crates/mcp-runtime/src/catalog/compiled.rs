@@ -8,6 +8,7 @@ use portcullis_redaction::Declared;
 use serde_json::{Map, Value};
 
 use super::schema::{self, SchemaFault};
+use super::ticket::TicketArgument;
 
 /// Why a definition was refused.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ pub struct CompiledTool {
     pub declared_output: Declared,
     /// The fields of the arguments that policy governs.
     pub declared_input: Declared,
+    /// The argument that names a change ticket, if the tool has one.
+    pub ticket: Option<TicketArgument>,
     input: Validator,
     output: Validator,
 }
@@ -93,12 +96,23 @@ impl CompiledTool {
         check_texts(&definition)?;
         let input = compile("inputSchema", &definition.input_schema)?;
         let output = compile("outputSchema", &definition.output_schema)?;
+        if schema::mentions(&Value::Object(definition.output_schema.clone()), "x-ticket") {
+            return Err(DefinitionError::Schema {
+                field: "outputSchema",
+                fault: SchemaFault::Ticket {
+                    pointer: String::new(),
+                    rule: "a result names no ticket".to_owned(),
+                },
+            });
+        }
+        let ticket = TicketArgument::read(&definition)?;
         let sha256 = canonical_bytes(&definition)
             .map_err(DefinitionError::Canonical)?
             .sha256();
         let tool = Self {
             declared_output: Declared::from_schema(&definition.output_schema),
             declared_input: Declared::from_schema(&definition.input_schema),
+            ticket,
             definition,
             sha256,
             input,
@@ -189,7 +203,10 @@ fn check_texts(definition: &ToolDefinition) -> Result<(), DefinitionError> {
     Ok(())
 }
 
-fn compile(field: &'static str, map: &Map<String, Value>) -> Result<Validator, DefinitionError> {
+pub(super) fn compile(
+    field: &'static str,
+    map: &Map<String, Value>,
+) -> Result<Validator, DefinitionError> {
     schema::check(map).map_err(|fault| DefinitionError::Schema { field, fault })?;
     jsonschema::options()
         .with_draft(Draft::Draft202012)
@@ -201,7 +218,7 @@ fn compile(field: &'static str, map: &Map<String, Value>) -> Result<Validator, D
         })
 }
 
-fn violation(error: ValidationError<'_>) -> Violation {
+pub(super) fn violation(error: ValidationError<'_>) -> Violation {
     let path = error.instance_path().to_string();
     let field = path.trim_start_matches('/').replace('/', ".");
     let keyword = error.kind().keyword().to_owned();

@@ -5,6 +5,8 @@
 
 mod compiled;
 mod schema;
+pub mod ticket;
 
 pub use compiled::{CompiledTool, DefinitionError, Violation};
 pub use schema::SchemaFault;
+pub use ticket::TicketArgument;

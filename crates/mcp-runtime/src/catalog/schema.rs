@@ -43,6 +43,14 @@ pub enum SchemaFault {
         /// JSON pointer of the array schema.
         pointer: String,
     },
+    /// A change ticket that is declared wrongly, or not on an argument.
+    #[error("{pointer}: `x-ticket`: {rule}")]
+    Ticket {
+        /// JSON pointer of the schema.
+        pointer: String,
+        /// The rule that it breaks.
+        rule: String,
+    },
     /// A schema that accepts anything.
     #[error("{pointer}: `true` and `{{}}` accept anything; state the type")]
     Anything {
@@ -60,7 +68,7 @@ pub(super) fn check(schema: &Map<String, Value>) -> Result<(), SchemaFault> {
 }
 
 /// Keywords that say something about a value or about the schema itself.
-const PLAIN: [&str; 29] = [
+const PLAIN: [&str; 30] = [
     "$schema",
     "$id",
     "$ref",
@@ -90,6 +98,7 @@ const PLAIN: [&str; 29] = [
     "maxProperties",
     "deprecated",
     "x-data-class",
+    "x-ticket",
 ];
 /// Keywords that hold schemas by name.
 const NAMED: [&str; 2] = ["properties", "$defs"];
@@ -124,6 +133,13 @@ fn check_map(schema: &Map<String, Value>, at: &str, depth: usize) -> Result<(), 
     }
     if may_be(schema, "array", "prefixItems") && !schema.contains_key("items") {
         return Err(SchemaFault::Items { pointer: pointer() });
+    }
+    // Only an argument can name a ticket; what it says is read elsewhere.
+    if schema.contains_key("x-ticket") && (depth != 1 || !at.starts_with("/properties/")) {
+        return Err(SchemaFault::Ticket {
+            pointer: pointer(),
+            rule: "only an argument of a tool can name a ticket".to_owned(),
+        });
     }
     if accepts_anything(schema) {
         return Err(SchemaFault::Anything { pointer: pointer() });
@@ -185,6 +201,18 @@ fn accepts_anything(schema: &Map<String, Value>) -> bool {
 
 fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Whether a keyword stands anywhere within a schema.
+pub(super) fn mentions(schema: &Value, keyword: &str) -> bool {
+    match schema {
+        Value::Object(members) => {
+            members.contains_key(keyword)
+                || members.values().any(|member| mentions(member, keyword))
+        }
+        Value::Array(items) => items.iter().any(|item| mentions(item, keyword)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Writes the defaults of absent properties into an object, at every depth that is present.

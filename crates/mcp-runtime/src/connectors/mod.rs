@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use portcullis_domain::id::{Id, Principal, Record, Tenant};
+use portcullis_domain::id::{Id, Principal, Record, Tenant, Ticket};
 use portcullis_domain::{Jurisdiction, Pool, PrincipalName, SpanId, TraceId};
 use portcullis_redaction::FieldRule;
 use portcullis_store::{RegionStore, RegionTx};
@@ -76,6 +76,8 @@ pub struct Invocation<'a> {
     pub arguments: &'a Value,
     /// The database of the pool that was decided. A connector has no other.
     pub region: &'a RegionStore,
+    /// The open change ticket that the call names, if it names one.
+    pub ticket: Option<Id<Ticket>>,
     /// The record that was made before the effect: the intent of a mutating call. A read has none.
     pub intent: Option<Id<Record>>,
     /// The idempotency key for an upstream: the same for each repeat of a mutating call, another for
@@ -203,7 +205,9 @@ pub struct Connectors {
 impl Connectors {
     /// The native tools.
     pub fn native() -> Self {
-        Self::default().with(Arc::new(native::orders::Orders))
+        Self::default()
+            .with(Arc::new(native::flags::Flags))
+            .with(Arc::new(native::orders::Orders))
     }
 
     /// Adds a native connector for the tools that it names.

@@ -6,7 +6,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use portcullis_domain::id::{Id, Record};
+use portcullis_domain::id::{Id, Record, Ticket};
 use portcullis_domain::{Pool, SpanId};
 use portcullis_redaction::FieldRule;
 use serde_json::Value;
@@ -67,10 +67,11 @@ async fn run(
         call,
         obligations,
         pool,
+        ticket,
         verdict,
     } = permitted;
     let deadline = call.passage.admitted.deadline;
-    let work = AssertUnwindSafe(invoke(gate, &call, &seal, pool)).catch_unwind();
+    let work = AssertUnwindSafe(invoke(gate, &call, &seal, pool, ticket)).catch_unwind();
     let ran = tokio::select! {
         biased;
         () = cancelled.cancelled() => Err(ToolError::Cancelled),
@@ -102,6 +103,7 @@ async fn invoke(
     call: &ToolCall,
     seal: &Seal,
     pool: Pool,
+    ticket: Option<Id<Ticket>>,
 ) -> Result<ToolOutput, ToolError> {
     let region = gate.regions.get(&pool).ok_or(ToolError::NoConnector)?;
     let passage = &call.passage;
@@ -114,6 +116,7 @@ async fn invoke(
         tool: call.tool.to_ref(),
         arguments: &passage.arguments,
         region: &region.store,
+        ticket,
         intent: None,
         upstream_key: None,
         trace_id: passage.trace_id,

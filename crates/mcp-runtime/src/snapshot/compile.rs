@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_domain::id::{DataKey as DataKeyKind, Id, Tenant};
+use portcullis_domain::id::{DataKey as DataKeyKind, Id, Tenant, Ticket};
 use portcullis_domain::{Clock, HttpToolConfig, ToolDefinition};
 use portcullis_evidence::Digest;
 use portcullis_keys::entropy::EntropyError;
@@ -15,14 +15,15 @@ use portcullis_policy::ToolShape;
 use portcullis_store::policies::PolicyRow;
 use portcullis_store::principals::PrincipalStatus;
 use portcullis_store::snapshot::SnapshotRows;
+use portcullis_store::tickets::TicketRow;
 use portcullis_store::tools::ToolRow;
 use portcullis_store::{ControlStore, StoreError, data_keys};
 
 use super::{
-    CatalogEntry, DefaultLimits, LiveGrant, PrincipalEntry, PublishedPolicy, TenantKey,
+    CatalogEntry, DefaultLimits, LiveGrant, OpenTicket, PrincipalEntry, PublishedPolicy, TenantKey,
     TenantSnapshot,
 };
-use crate::catalog::{CompiledTool, DefinitionError};
+use crate::catalog::{CompiledTool, DefinitionError, ticket};
 use crate::connectors::Binding;
 use crate::connectors::http::{Allowlist, ConfigFault, HTTP, HttpTool};
 
@@ -145,6 +146,7 @@ impl Compiler<'_> {
             tools,
             policy,
             principals,
+            tickets: tickets(&rows.tickets),
             limits,
             tenant_limits: rows
                 .tenant_limits
@@ -255,6 +257,20 @@ impl Compiler<'_> {
             .map_err(CompileError::Key)?;
         Ok(TenantKey { id: row.id, key })
     }
+}
+
+/// Tickets by id. One that cannot be read is left out: then it opens nothing.
+fn tickets(rows: &[TicketRow]) -> HashMap<Id<Ticket>, OpenTicket> {
+    rows.iter()
+        .filter_map(|row| {
+            let bound = serde_json::from_str(&row.arguments).ok()?;
+            let open = OpenTicket {
+                fingerprint: ticket::fingerprint(&row.tool, &bound)?,
+                expires_at: row.expires_at,
+            };
+            Some((row.id, open))
+        })
+        .collect()
 }
 
 fn aad(tenant: Id<Tenant>, id: &Id<DataKeyKind>) -> Aad<'_> {

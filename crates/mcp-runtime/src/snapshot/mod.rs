@@ -11,8 +11,9 @@ mod watch;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portcullis_domain::id::{DataKey as DataKeyKind, Id, PolicyVersion, Principal, Tenant};
+use portcullis_domain::id::{DataKey as DataKeyKind, Id, PolicyVersion, Principal, Tenant, Ticket};
 use portcullis_domain::{Jurisdiction, Limits, Pool, PrincipalName, ReplayMode, Scope, StopRules};
+use portcullis_evidence::Digest;
 use portcullis_keys::DataKey;
 use portcullis_policy::Policy;
 use time::OffsetDateTime;
@@ -55,6 +56,8 @@ pub struct TenantSnapshot {
     /// The policy in force; without one, everything is denied.
     pub(crate) policy: Option<PublishedPolicy>,
     pub(crate) principals: HashMap<PrincipalName, PrincipalEntry>,
+    /// Change tickets that were open when the snapshot was read.
+    pub(crate) tickets: HashMap<Id<Ticket>, OpenTicket>,
     pub(crate) limits: HashMap<Id<Principal>, (Limits, StopRules)>,
     pub(crate) tenant_limits: Limits,
     pub(crate) default_limits: DefaultLimits,
@@ -99,6 +102,14 @@ pub(crate) struct LiveGrant {
     pub(crate) scope: Scope,
     pub(crate) purpose: Option<String>,
     pub(crate) expires_at: Option<OffsetDateTime>,
+}
+
+/// A change ticket that nobody had closed when the snapshot was read.
+#[derive(Debug)]
+pub(crate) struct OpenTicket {
+    /// Of its tool and the values that it binds; the values themselves are not held.
+    pub(crate) fingerprint: Digest,
+    pub(crate) expires_at: OffsetDateTime,
 }
 
 impl LiveGrant {

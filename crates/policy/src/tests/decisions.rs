@@ -163,7 +163,7 @@ fn a_remedy_is_taken_from_the_rule() {
             prod.clone()
         ),
         "Send a `rolloutPct` of at most 10, or have a person open a change ticket for this \
-         change, and send that ticket."
+         change (`portcullis ticket open`), and send that ticket's id."
     );
     assert_eq!(
         remedy(

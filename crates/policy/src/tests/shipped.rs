@@ -140,7 +140,7 @@ fn flags_follow_the_ten_percent_rule() {
         refused.remedy.as_deref(),
         Some(
             "Send a `rolloutPct` of at most 10, or have a person open a change ticket for this \
-             change, and send that ticket."
+             change (`portcullis ticket open`), and send that ticket's id."
         )
     );
     assert_eq!(refused.facts["args.rolloutPct"], 50);

@@ -1,5 +1,6 @@
 //! Tools that the platform brings along, on tables of the regional pools.
 
+pub mod flags;
 pub mod orders;
 
 use portcullis_domain::ToolDefinition;
@@ -7,6 +8,8 @@ use portcullis_domain::ToolDefinition;
 /// The definitions of the native tools, as new tenants get them.
 pub fn definitions() -> Vec<ToolDefinition> {
     [
+        include_str!("flag.get.json"),
+        include_str!("flag.set.json"),
         include_str!("orders.export.json"),
         include_str!("orders.get.json"),
     ]
@@ -23,6 +26,9 @@ mod tests {
             .into_iter()
             .map(|tool| tool.name)
             .collect();
-        assert_eq!(names, ["orders.export", "orders.get"]);
+        assert_eq!(
+            names,
+            ["flag.get", "flag.set", "orders.export", "orders.get"]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What policy may know of a call. Nothing here is taken on the caller's word but the arguments.
 
 use portcullis_domain::Pool;
+use portcullis_domain::id::{Id, Ticket};
 use portcullis_policy::{Attribute, Fact, Facts};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -18,6 +19,8 @@ pub(super) struct CallFacts<'a> {
     /// How the tool is run.
     pub(super) binding: &'a Binding,
     pub(super) arguments: Option<&'a Map<String, Value>>,
+    /// The ticket that the call names, if it is open and for just this change.
+    pub(super) ticket: Option<Id<Ticket>>,
     pub(super) pii_types: Vec<String>,
     pub(super) now: OffsetDateTime,
 }
@@ -34,8 +37,9 @@ impl Facts for CallFacts<'_> {
                     .as_ref()
                     .map_or(self.binding.connector.as_ref(), |tool| tool.server()),
             ),
-            // Nobody signs tools yet. No call can name a ticket before there are tickets: none is valid.
-            Attribute::ToolSigned | Attribute::TicketValid => Fact::flag(false),
+            // Nobody signs tools yet.
+            Attribute::ToolSigned => Fact::flag(false),
+            Attribute::TicketValid => self.ticket_valid(),
             Attribute::ToolMutating => Fact::flag(definition.mutating),
             Attribute::ToolRisk => Fact::text(definition.risk.as_str()),
             Attribute::SubjectId => Fact::text(caller.name.as_str()),
@@ -79,6 +83,15 @@ impl CallFacts<'_> {
             Some(tool) => known(tool),
             None if self.tool.definition.egress.is_empty() => Fact::Absent,
             None => Fact::Unknown,
+        }
+    }
+
+    /// No call of a tool without an argument for it can name a ticket: there it does not apply.
+    const fn ticket_valid(&self) -> Fact<'_> {
+        if self.tool.ticket.is_none() {
+            Fact::Absent
+        } else {
+            Fact::flag(self.ticket.is_some())
         }
     }
 

@@ -4,10 +4,12 @@
 //! carries its call and cannot be copied: a permit for one call cannot run another, nor run twice.
 
 mod facts;
+mod ticket;
 
 use std::sync::Arc;
 
 use portcullis_domain::Pool;
+use portcullis_domain::id::{Id, Ticket};
 use portcullis_policy::{Decision, RedactionMode, Verdict};
 use portcullis_redaction::{FieldRule, Mode};
 use portcullis_wire::Slug;
@@ -45,6 +47,8 @@ pub struct Permitted {
     pub(in crate::rooms) call: ToolCall,
     pub(in crate::rooms) obligations: Vec<FieldRule>,
     pub(in crate::rooms) pool: Pool,
+    /// The open change ticket that the call names, if it names one.
+    pub(in crate::rooms) ticket: Option<Id<Ticket>>,
     pub(in crate::rooms) verdict: Decided,
 }
 
@@ -74,20 +78,18 @@ pub fn enter(gate: &Gate, call: ToolCall) -> Fate {
             "no policy is published, so nothing is allowed",
             "Ask an operator of the tenant to publish a policy.",
         );
-        return Fate::Refused(
-            Box::new(Refused {
-                passage: call.passage,
-                refusal,
-            }),
-            None,
-        );
+        return refused(call.passage, refusal, None);
     };
     let found = pii_of(&call.passage.arguments);
+    let arguments = call.passage.arguments.as_object();
+    let ticket = arguments
+        .and_then(|arguments| ticket::of_call(&snapshot, &call.tool.compiled, arguments, now));
     let facts = CallFacts {
         admitted: &call.passage.admitted,
         tool: &call.tool.compiled,
         binding: &call.tool.binding,
-        arguments: call.passage.arguments.as_object(),
+        arguments,
+        ticket,
         pii_types: pii_types(&call.tool.compiled, &found),
         now,
     };
@@ -104,27 +106,19 @@ pub fn enter(gate: &Gate, call: ToolCall) -> Fate {
                 call,
                 obligations,
                 pool,
+                ticket,
                 verdict: decided,
             }))
         }
-        (Verdict::Allow, Err(refusal)) => Fate::Refused(
-            Box::new(Refused {
-                passage: call.passage,
-                refusal,
-            }),
-            Some(decided),
-        ),
+        (Verdict::Allow, Err(refusal)) => refused(call.passage, refusal, Some(decided)),
         (Verdict::Deny | Verdict::RequireApproval, _) => {
-            let refusal = denied(decision);
-            Fate::Refused(
-                Box::new(Refused {
-                    passage: call.passage,
-                    refusal,
-                }),
-                Some(decided),
-            )
+            refused(call.passage, denied(decision), Some(decided))
         }
     }
+}
+
+fn refused(passage: Passage, refusal: Refusal, decided: Option<Decided>) -> Fate {
+    Fate::Refused(Box::new(Refused { passage, refusal }), decided)
 }
 
 /// Whether a tool could be allowed to this caller with some arguments.
@@ -135,6 +129,7 @@ pub(in crate::rooms) fn may_allow(admitted: &Admitted, entry: &CatalogEntry) -> 
         tool: &entry.tool,
         binding: &entry.binding,
         arguments: None,
+        ticket: None,
         pii_types: pii_types(&entry.tool, &[]),
         now: OffsetDateTime::UNIX_EPOCH,
     };
