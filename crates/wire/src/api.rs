@@ -11,6 +11,7 @@ pub mod role;
 pub mod schema;
 pub mod service_token;
 pub mod tenant;
+pub mod ticket;
 pub mod tool;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub use record::Record;
 pub use role::Role;
 pub use service_token::{CreateServiceToken, CreatedServiceToken, ServiceToken};
 pub use tenant::{CreateTenant, ReplayMode, Tenant, UpdateTenant};
+pub use ticket::{CloseTicket, OpenTicket, Ticket, TicketState};
 pub use tool::{Tool, ToolDetail, ToolVersion, UpdateTool};
 
 /// One page of a list.

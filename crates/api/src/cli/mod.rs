@@ -16,6 +16,7 @@ pub mod records;
 pub mod service_token;
 mod session;
 pub mod tenant;
+pub mod ticket;
 pub mod token;
 pub mod tool;
 
@@ -49,6 +50,9 @@ pub enum Command {
     /// Tools of a tenant's catalog
     #[command(subcommand)]
     Tool(tool::Command),
+    /// Changes that people have agreed to
+    #[command(subcommand)]
+    Ticket(ticket::Command),
     /// Policy versions of a tenant
     #[command(subcommand)]
     Policy(policy::Command),
@@ -96,6 +100,7 @@ async fn dispatch(command: Command, session: Session<'_>) -> Result<(), CliError
         Command::Grant(command) => grant::run(command, session).await,
         Command::Limits(command) => limits::run(command, session).await,
         Command::Tool(command) => tool::run(command, session).await,
+        Command::Ticket(command) => ticket::run(command, session).await,
         Command::Policy(command) => policy::run(command, session).await,
         Command::Records(arguments) => records::run(arguments, session).await,
         Command::ServiceToken(command) => service_token::run(command, session).await,

@@ -82,6 +82,12 @@ actions! {
     ToolRead = "tool.read": Owner Operator Approver Auditor Viewer;
     /// Enable or disable a tool.
     ToolUpdate = "tool.update": Owner Operator;
+    /// See change tickets.
+    TicketRead = "ticket.read": Owner Operator Approver Auditor Viewer;
+    /// Open a change ticket.
+    TicketOpen = "ticket.open": Owner Operator;
+    /// Close a change ticket.
+    TicketClose = "ticket.close": Owner Operator;
     /// See policy versions.
     PolicyRead = "policy.read": Owner Operator Approver Auditor Viewer;
     /// Write a draft of a policy.

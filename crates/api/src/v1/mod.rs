@@ -27,6 +27,7 @@ mod secrets;
 mod service_tokens;
 pub mod state;
 mod tenants;
+mod tickets;
 mod tools;
 
 use axum::Router;
@@ -70,6 +71,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(platform_routes())
         .merge(principal_routes())
         .merge(configuration_routes())
+        .merge(ticket_routes())
 }
 
 fn platform_routes() -> OpenApiRouter<State> {
@@ -100,4 +102,11 @@ fn configuration_routes() -> OpenApiRouter<State> {
         .routes(routes!(policies::get))
         .routes(routes!(policies::publish))
         .routes(routes!(records::list))
+}
+
+fn ticket_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(tickets::list, tickets::open))
+        .routes(routes!(tickets::get))
+        .routes(routes!(tickets::close))
 }

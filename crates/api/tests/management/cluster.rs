@@ -248,6 +248,11 @@ impl Superuser {
         self.ask(sql).await.trim().parse().unwrap()
     }
 
+    /// Runs a statement.
+    pub(crate) async fn run(&self, sql: &str) {
+        self.ask(sql).await;
+    }
+
     /// Everything that the columns of a table hold, as text.
     pub(crate) async fn dump(&self, table: &str) -> String {
         self.ask(&format!("select t::text from {table} t")).await

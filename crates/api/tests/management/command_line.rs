@@ -263,6 +263,40 @@ async fn a_policy_is_checked_drafted_and_published() {
 }
 
 #[tokio::test]
+async fn a_change_ticket_is_opened_listed_shown_and_closed() {
+    let shell = Shell::start().await;
+    shell.run("tenant create initech --home eu-west").await.ok();
+    shell
+        .run("service-token create --tenant initech --role owner --save")
+        .await
+        .ok();
+    let bound = "--tool flag.set --arg name=checkout_v2 --arg env=prod";
+    let open = format!("ticket open --tenant initech {bound} --reason Launch --expires-in 2h");
+    let ticket = shell.run(&format!("{open} --json")).await.json();
+    assert_eq!(ticket["arguments"]["env"], "prod");
+    let id = ticket["id"].as_str().unwrap();
+    let list = shell.run("ticket list --tenant initech --state open").await;
+    let list = list.ok().out;
+    assert!(list.contains("env=prod name=checkout_v2"), "{list}");
+    let shown = shell
+        .run(&format!("ticket show --tenant initech {id}"))
+        .await;
+    assert!(shown.ok().out.contains("Launch"));
+    let close = format!("ticket close --tenant initech {id} --reason Done");
+    shell.run(&close).await.ok();
+    shell.run(&close).await.fails(1, "closed already");
+    let open = shell.run("ticket list --tenant initech --state open").await;
+    assert_eq!(open.ok().out.trim(), "(none)");
+    let twice = "ticket open --tenant initech --tool flag.set --arg env=prod --arg env=dev";
+    shell
+        .run(&format!("{twice} --reason Launch"))
+        .await
+        .fails(2, "given twice");
+    let half = "ticket open --tenant initech --tool flag.set --arg env=prod --reason Launch";
+    shell.run(half).await.fails(1, "`name`");
+}
+
+#[tokio::test]
 async fn refusals_end_with_their_exit_codes_and_say_what_to_do() {
     let shell = Shell::start().await;
     // The platform's token sees no principals: the hint names roles that do.

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::platform::{Ask, Platform, Reply, token_id};
+use crate::platform::{Ask, Platform, Reply, text_at, token_id};
 use crate::roles::table;
 
 /// What an answer tells, but for the time and the trace in headers that carry none.
@@ -59,6 +59,7 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         .replace("{principal}", "agent:copilot")
         .replace("{secret}", &format!("sec_{absent}"))
         .replace("{grant}", &format!("grt_{absent}"))
+        .replace("{ticket}", &format!("tkt_{absent}"))
         .replace("{tool}", "orders.get")
         .replace("{number}", "1");
     let limits = json!({
@@ -77,6 +78,10 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         ("POST", "policies") => ask.text("application/yaml", "[]"),
         ("POST", "principals") => ask.json(json!({"name": "agent:other"})),
         ("POST", "grants") => ask.json(json!({"scope": "orders.read"})),
+        ("POST", "tickets") => ask.json(json!({
+            "tool": "flag.set", "arguments": {"name": "checkout_v2", "env": "prod"},
+            "reason": "Launch", "expires_at": text_at(3_600),
+        })),
         ("POST", _) => ask.json(json!({})),
         (_, "limits") => ask.json(limits),
         (_, "orders.get") => ask.json(json!({"enabled": false})),

@@ -26,4 +26,6 @@ mod resources;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod tickets;
+#[cfg(test)]
 mod tokens;
