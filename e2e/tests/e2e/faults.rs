@@ -290,6 +290,7 @@ async fn a_tool_that_hangs_is_ended_at_the_deadline_and_recorded() {
     let records = the_records(&platform, &trace).await;
     assert_eq!(records.len(), 1);
     let outcome = &records[0]["record"]["body"]["outcome"];
+    assert_eq!(outcome["status"], "cancelled", "{outcome}");
     assert_eq!(outcome["problem"], "deadline-exceeded", "{outcome}");
     drop(held);
     works_again(&client).await;

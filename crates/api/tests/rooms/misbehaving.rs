@@ -40,7 +40,7 @@ async fn a_tool_that_hangs_is_cut_at_the_deadline_and_recorded() {
     let (status, _) = platform.call("hangs").await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
     let (_, outcome) = only_record(&platform).await;
-    assert_eq!(outcome["status"], "failed");
+    assert_eq!(outcome["status"], "cancelled", "the deadline stopped it");
     assert_eq!(outcome["problem"], "deadline-exceeded");
 }
 

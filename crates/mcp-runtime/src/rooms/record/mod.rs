@@ -228,7 +228,8 @@ fn ending(redacted: &Redacted, pool: Pool) -> Ending {
         }
         (Shown::Failed(slug, _), Some(basis)) => {
             let problem = label(*slug);
-            let effect = if *slug == Slug::Cancelled {
+            let stopped = matches!(slug, Slug::Cancelled | Slug::DeadlineExceeded);
+            let effect = if stopped {
                 Effect::Cancelled { problem }
             } else {
                 Effect::Failed {
