@@ -456,6 +456,8 @@ async fn plant(platform: &Platform, client: &McpClient, email: &str, card: &str)
             json!({"orderId": {"note": email, "card": card}}),
         ),
         call(email, json!({"card": card})),
+        client.request(&client.body(email, json!({"card": card}))),
+        client.request(&client.body("initialize", json!({"protocolVersion": email}))),
         call("orders.get", json!({"orderId": "none"})).header("user-agent", email),
         http.post(&url(&query)).json(&json!({"email": email})),
         http.post(client.url())

@@ -2,8 +2,11 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterFn, ParseError};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::{LogFormat, Telemetry};
 
@@ -25,14 +28,17 @@ pub enum LogError {
 /// The filter cannot be read, or logs are already set up.
 pub fn install(telemetry: &Telemetry) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&telemetry.log_level)?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let installed = match telemetry.log_format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.with_target(false).compact().try_init(),
+    let lines: Box<dyn Layer<_> + Send + Sync> = match telemetry.log_format {
+        LogFormat::Json => Box::new(lines.json().flatten_event(true)),
+        LogFormat::Text => Box::new(lines.with_target(false).compact()),
     };
+    let own = FilterFn::new(keeps_secrets);
+    let installed = Registry::default()
+        .with(lines.with_filter(filter).with_filter(own))
+        .try_init();
     installed.map_err(|error| LogError::Taken(error.to_string()))?;
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location();
@@ -43,4 +49,11 @@ pub fn install(telemetry: &Telemetry) -> Result<(), LogError> {
         );
     }));
     Ok(())
+}
+
+/// Whether lines from a place hold no words of a client. rmcp's do, at every level: it logs the method
+/// names, versions and parameters that it refuses. What is refused, the seam counts or records itself.
+fn keeps_secrets(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target != "rmcp" && !target.starts_with("rmcp::")
 }
