@@ -3,32 +3,21 @@
 //! Limits hold for this replica. Nothing is queued: what does not fit is refused at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::{Quota, RateLimiter};
-use portcullis_domain::id::{Id, Principal, Tenant};
-use portcullis_domain::{Caller, Limits, StopRules};
+use portcullis_domain::id::{Id, Principal};
+use portcullis_domain::{Caller, PrincipalName, StopRules};
 use portcullis_wire::Slug;
 use serde::Deserialize;
-use std::num::NonZeroU32;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::authenticate::{self, Authenticated};
 use super::refusal::DoorRefusal;
 pub use super::refusal::RateFields;
+pub use super::turnstile::Turnstiles;
+use super::turnstile::{Holder, Slot, Turnstile};
 use crate::gate::Gate;
 use crate::snapshot::TenantSnapshot;
 use crate::token::VerifiedToken;
-
-type Limiter = RateLimiter<
-    governor::state::NotKeyed,
-    governor::state::InMemoryState,
-    DefaultClock,
-    StateInformationMiddleware,
->;
 
 /// An admitted request: it holds its slots until its last byte of work is done.
 #[derive(Debug)]
@@ -71,7 +60,7 @@ impl Admitted {
     pub async fn refreshed(mut self, gate: &Gate) -> Result<Self, DoorRefusal> {
         let (caller, snapshot) =
             authenticate::again(gate, &self.caller.tenant_slug, &self.token).await?;
-        check_active(&caller, &snapshot)?;
+        check_active(&caller.name, &snapshot)?;
         self.caller = caller;
         self.snapshot = snapshot;
         Ok(self)
@@ -144,113 +133,8 @@ impl Plan {
 /// The concurrency slots of one request; given back when dropped.
 #[derive(Debug)]
 pub struct Slots {
-    _tenant: OwnedSemaphorePermit,
-    _principal: OwnedSemaphorePermit,
-}
-
-/// The rate and concurrency of one holder of limits.
-#[derive(Debug)]
-struct Turnstile {
-    limits: Limits,
-    limiter: Limiter,
-    slots: Arc<Semaphore>,
-}
-
-impl Turnstile {
-    fn new(limits: Limits) -> Self {
-        let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        let quota =
-            Quota::per_minute(at_least_one(limits.rpm)).allow_burst(at_least_one(limits.burst));
-        let slots = usize::try_from(limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
-        Self {
-            limits,
-            limiter: RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>(),
-            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
-        }
-    }
-
-    fn pass(&self, whose: &str) -> Result<RateFields, DoorRefusal> {
-        let policy = format!("\"{whose}\";q={};w=60", self.limits.rpm);
-        match self.limiter.check() {
-            Ok(state) => {
-                let left = state.remaining_burst_capacity();
-                let limit = format!("\"{whose}\";r={left}");
-                Ok(RateFields { limit, policy })
-            }
-            Err(not_until) => {
-                let wait = not_until.wait_time_from(DefaultClock::default().now());
-                let seconds = whole_seconds(wait);
-                let detail = format!(
-                    "{whose} may make {} calls a minute and {} at once; repeat after {seconds} s",
-                    self.limits.rpm, self.limits.burst
-                );
-                let mut refusal = DoorRefusal::new(Slug::RateLimited, detail);
-                refusal.retry_after_seconds = Some(seconds);
-                let limit = format!("\"{whose}\";r=0;t={seconds}");
-                refusal.rate = Some(RateFields { limit, policy });
-                Err(refusal)
-            }
-        }
-    }
-
-    fn slot(&self, whose: &str) -> Result<OwnedSemaphorePermit, DoorRefusal> {
-        Arc::clone(&self.slots).try_acquire_owned().map_err(|full| {
-            let detail = format!(
-                "{whose} may have {} calls under way at once ({full}); repeat when one has ended",
-                self.limits.concurrency
-            );
-            let mut refusal = DoorRefusal::new(Slug::ConcurrencyLimited, detail);
-            refusal.retry_after_seconds = Some(1);
-            refusal.rate = Some(RateFields {
-                limit: format!("\"{whose}-concurrency\";r=0;t=1"),
-                policy: format!("\"{whose}-concurrency\";q={}", self.limits.concurrency),
-            });
-            refusal
-        })
-    }
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    let partial = u64::from(wait.subsec_nanos() > 0);
-    wait.as_secs().saturating_add(partial).max(1)
-}
-
-/// Every turnstile of this replica; those unused for ten minutes are forgotten.
-#[derive(Debug)]
-pub struct Turnstiles {
-    of: moka::sync::Cache<Holder, Arc<Turnstile>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Holder(Id<Tenant>, Option<Id<Principal>>);
-
-impl Default for Turnstiles {
-    fn default() -> Self {
-        let idle = Duration::from_mins(10);
-        Self {
-            of: moka::sync::Cache::builder().time_to_idle(idle).build(),
-        }
-    }
-}
-
-impl Turnstiles {
-    fn find(&self, holder: Holder, limits: Limits) -> Arc<Turnstile> {
-        let fresh = || Arc::new(Turnstile::new(limits));
-        self.of
-            .entry(holder)
-            .and_upsert_with(|present| match present.map(moka::Entry::into_value) {
-                Some(turnstile) if turnstile.limits == limits => turnstile,
-                Some(_) | None => fresh(),
-            })
-            .into_value()
-    }
-
-    fn current(&self, holder: Holder, limits: Limits) -> Arc<Turnstile> {
-        match self.of.get(&holder) {
-            Some(turnstile) if turnstile.limits == limits => turnstile,
-            Some(_) | None => self.find(holder, limits),
-        }
-    }
+    _tenant: Slot,
+    _principal: Slot,
 }
 
 /// Enters the room: charges the rate and takes the slots.
@@ -263,14 +147,8 @@ pub fn enter(gate: &Gate, authenticated: Authenticated) -> Result<Admitted, Door
         snapshot,
         token,
     } = authenticated;
-    check_active(&caller, &snapshot)?;
-    let tenant = gate
-        .turnstiles
-        .current(Holder(caller.tenant, None), snapshot.tenant_limits());
-    let own = Holder(caller.tenant, Some(caller.principal));
-    let principal = gate
-        .turnstiles
-        .current(own, snapshot.limits(caller.principal));
+    check_active(&caller.name, &snapshot)?;
+    let (principal, tenant) = turnstiles(gate, &snapshot, caller.principal);
     let rate = principal.pass("principal")?;
     tenant.pass("tenant")?;
     let slots = Slots {
@@ -288,12 +166,28 @@ pub fn enter(gate: &Gate, authenticated: Authenticated) -> Result<Admitted, Door
     })
 }
 
+fn turnstiles(
+    gate: &Gate,
+    snapshot: &TenantSnapshot,
+    principal: Id<Principal>,
+) -> (Arc<Turnstile>, Arc<Turnstile>) {
+    let holders = (
+        Holder(snapshot.id, Some(principal)),
+        Holder(snapshot.id, None),
+    );
+    let current = |holder, limits| gate.turnstiles.current(holder, limits);
+    (
+        current(holders.0, snapshot.limits(principal)),
+        current(holders.1, snapshot.tenant_limits()),
+    )
+}
+
 /// Whoever holds a genuine token may know that its principal is suspended.
-fn check_active(caller: &Caller, snapshot: &TenantSnapshot) -> Result<(), DoorRefusal> {
-    if snapshot.is_active(&caller.name) {
+fn check_active(name: &PrincipalName, snapshot: &TenantSnapshot) -> Result<(), DoorRefusal> {
+    if snapshot.is_active(name) {
         return Ok(());
     }
-    let detail = format!("{} is suspended", caller.name);
+    let detail = format!("{name} is suspended");
     let mut refusal = DoorRefusal::new(Slug::PrincipalSuspended, detail);
     refusal.problem.remedy = Some("Ask an operator of the tenant to activate it.".to_owned());
     Err(refusal)
@@ -302,62 +196,6 @@ fn check_active(caller: &Caller, snapshot: &TenantSnapshot) -> Result<(), DoorRe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_domain::MicroUsd;
-
-    fn limits(rpm: u32, burst: u32, concurrency: u32) -> Limits {
-        Limits {
-            rpm,
-            burst,
-            concurrency,
-            daily_cost: MicroUsd(0),
-        }
-    }
-
-    #[test]
-    fn the_burst_passes_and_the_next_is_refused_with_a_time() {
-        let turnstile = Turnstile::new(limits(60, 3, 1));
-        for _ in 0..3 {
-            turnstile.pass("principal").unwrap();
-        }
-        let refusal = turnstile.pass("principal").unwrap_err();
-        assert_eq!(refusal.problem.status, 429);
-        assert_eq!(refusal.retry_after_seconds, Some(1));
-        assert_eq!(refusal.rate.unwrap().policy, "\"principal\";q=60;w=60");
-    }
-
-    #[test]
-    fn a_slot_is_free_again_only_when_its_holder_is_gone() {
-        let turnstile = Turnstile::new(limits(60, 3, 1));
-        let held = turnstile.slot("tenant").unwrap();
-        assert_eq!(
-            turnstile.slot("tenant").unwrap_err().slug,
-            Slug::ConcurrencyLimited
-        );
-        drop(held);
-        assert!(turnstile.slot("tenant").is_ok());
-    }
-
-    #[test]
-    fn changed_limits_hold_at_once_and_unchanged_ones_keep_their_state() {
-        let turnstiles = Turnstiles::default();
-        let holder = Holder(Id::from_row(uuid::Uuid::nil()), None);
-        turnstiles
-            .current(holder, limits(60, 1, 1))
-            .pass("tenant")
-            .unwrap();
-        assert!(
-            turnstiles
-                .current(holder, limits(60, 1, 1))
-                .pass("tenant")
-                .is_err()
-        );
-        assert!(
-            turnstiles
-                .current(holder, limits(60, 2, 1))
-                .pass("tenant")
-                .is_ok()
-        );
-    }
 
     #[test]
     fn plans_stop_at_their_rules() {
