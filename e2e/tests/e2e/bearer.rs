@@ -381,3 +381,35 @@ async fn fresh(agent: &portcullis_e2e::Agent) -> McpClient {
     let token = agent.token().await.unwrap();
     McpClient::new(&Http::new().unwrap(), agent.mcp_url().to_owned(), token)
 }
+
+#[tokio::test]
+async fn fresh_tokens_of_an_agent_over_its_rate_make_no_rows() {
+    let platform = Platform::start().await.unwrap();
+    let slow = Grants::default().and_limits(json!({
+        "rpm": 1, "burst": 100, "concurrency": 5, "daily_cost_usd": 50,
+    }));
+    let agent = platform.agent("acme", &slow).await.unwrap();
+    let client = agent.caller().await.unwrap();
+    let mut last = 200;
+    for _ in 0..100 {
+        last = client.send("tools/list", json!({})).await.unwrap().status;
+    }
+    assert_eq!(last, 429, "the burst is spent");
+    let control = platform.database("portcullis_control");
+    let bindings = || {
+        control
+            .query("select count(*) from token_bindings")
+            .unwrap()
+    };
+    let before = bindings();
+    for _ in 0..10 {
+        let reply = list_with(&client, &agent.token().await.unwrap()).await;
+        assert_eq!(reply.status, 429, "{}", reply.told());
+        assert_eq!(problem(&reply)["type"], "/problems/rate-limited");
+        assert!(reply.header("retry-after").is_some(), "{}", reply.told());
+    }
+    assert_eq!(bindings(), before);
+    // It was this agent's rate: another's first use is bound.
+    platform.caller("acme").await.unwrap();
+    assert_ne!(bindings(), before);
+}

@@ -207,10 +207,7 @@ async fn without_the_region_database_nothing_is_answered_and_with_it_all_is_well
 #[tokio::test]
 async fn without_the_control_database_no_new_token_is_let_in() {
     let platform = Platform::start().await.unwrap();
-    let agent = platform
-        .agent("acme", &Grants::default())
-        .await
-        .unwrap();
+    let agent = platform.agent("acme", &Grants::default()).await.unwrap();
     let client = agent.caller().await.unwrap();
     let unused = agent.token().await.unwrap();
     let away = platform.database(CONTROL).take_away().unwrap();

@@ -15,8 +15,8 @@ use portcullis_domain::id::{ClientSecret, Grant, Id, Principal, Tenant};
 use portcullis_domain::{Jurisdiction, ManualClock, Pool, ReplayMode};
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::token::{
-    NetworkPrefix, PlatformIssuer, Presented, TenantKey, TokenError, TokenVerifier, TrustedProxies,
-    VerifiedToken, VerifierParts,
+    Checked, NetworkPrefix, PlatformIssuer, Presented, TenantKey, TokenError, TokenVerifier,
+    TrustedProxies, VerifiedToken, VerifierParts,
 };
 use portcullis_store::{ControlStore, clients, grants, principals, tenants};
 use serde_json::Value;
@@ -202,9 +202,11 @@ impl Platform {
     ) -> Result<Arc<VerifiedToken>, TokenError> {
         let value = format!("Bearer {token}").parse().unwrap();
         let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
-        self.replicas[replica]
-            .authenticate(&Presented::of(&headers, peer), tenant)
-            .await
+        let replica = &self.replicas[replica];
+        match replica.check(&Presented::of(&headers, peer), tenant)? {
+            Checked::Known(token) => Ok(token),
+            Checked::New(unbound) => replica.bind(*unbound).await,
+        }
     }
 }
 

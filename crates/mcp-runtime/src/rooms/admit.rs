@@ -166,6 +166,20 @@ pub fn enter(gate: &Gate, authenticated: Authenticated) -> Result<Admitted, Door
     })
 }
 
+/// Looks at whether a principal would be admitted, and charges nothing: before a token's first use
+/// costs a row.
+pub(in crate::rooms) fn look(
+    gate: &Gate,
+    snapshot: &TenantSnapshot,
+    name: &PrincipalName,
+    principal: Id<Principal>,
+) -> Result<(), DoorRefusal> {
+    check_active(name, snapshot)?;
+    let (principal, tenant) = turnstiles(gate, snapshot, principal);
+    principal.look("principal")?;
+    tenant.look("tenant")
+}
+
 fn turnstiles(
     gate: &Gate,
     snapshot: &TenantSnapshot,

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Caller, Pool, ReplayMode};
+use portcullis_domain::{Caller, Pool, PrincipalName, ReplayMode};
 use portcullis_evidence::record::Room;
 use portcullis_wire::Slug;
 
+use super::admit;
 use super::refusal::DoorRefusal;
 use crate::challenge;
 use crate::gate::Gate;
-use crate::snapshot::{SnapshotError, TenantSnapshot};
-use crate::token::{MAX_SKEW, Presented, TenantKey, TokenError, VerifiedToken};
+use crate::snapshot::{PrincipalEntry, SnapshotError, TenantSnapshot};
+use crate::token::{Checked, MAX_SKEW, Presented, TenantKey, TokenError, Unbound, VerifiedToken};
 
 /// What a replica says that refuses every call.
 const LOST: &str = "This replica has not confirmed its configuration for more than 10 s, so it refuses \
@@ -68,8 +69,15 @@ pub async fn enter(
         gate.refusals.count(place, Room::Authenticate, error.slug());
         refusal(gate, slug, error)
     };
-    let verified = gate.verifier.authenticate(&presented, &key).await;
-    let token = verified.map_err(|error| counted(&error))?;
+    let checked = gate.verifier.check(&presented, &key);
+    let token = match checked.map_err(|error| counted(&error))? {
+        Checked::Known(token) => token,
+        Checked::New(unbound) => {
+            may_begin(gate, &snapshot, &unbound, counted)?;
+            let bound = gate.verifier.bind(*unbound).await;
+            bound.map_err(|error| counted(&error))?
+        }
+    };
     match caller(&snapshot, &token) {
         Some(caller) => Ok(Authenticated {
             caller,
@@ -78,6 +86,23 @@ pub async fn enter(
         }),
         None => Err(counted(&TokenError::Signature)),
     }
+}
+
+/// Whether a token that was not used here before may be: its first use writes a row, and whoever holds
+/// a client secret has as many tokens as he likes. So a principal that is not admitted writes none.
+fn may_begin(
+    gate: &Gate,
+    snapshot: &TenantSnapshot,
+    token: &Unbound<'_>,
+    counted: impl Fn(&TokenError) -> DoorRefusal,
+) -> Result<(), DoorRefusal> {
+    let name = token.subject();
+    let entry = principal(snapshot, name, token.client_id());
+    let entry = entry.ok_or_else(|| counted(&TokenError::Signature))?;
+    admit::look(gate, snapshot, name, entry.id).inspect_err(|refusal| {
+        let place = (snapshot.id, snapshot.home);
+        gate.refusals.count(place, Room::Admit, refusal.slug);
+    })
 }
 
 /// Looks again at what may have changed while a body arrived: the tenant's configuration, whether
@@ -97,17 +122,17 @@ pub(in crate::rooms) async fn again(
     Ok((caller, snapshot))
 }
 
-/// The tenant of a URL for which the request shows a genuine token. The check is made as for a tenant
-/// that takes no bearer token: it ends after the signature and the claims, before any database.
+/// The tenant of a URL for which the request shows a genuine token. The check ends after the signature
+/// and the claims, before any database.
 async fn genuine(
     gate: &Gate,
     slug: &str,
     presented: &Presented<'_>,
 ) -> Result<Option<Arc<TenantSnapshot>>, DoorRefusal> {
     let nobody = Id::from_row(uuid::Uuid::nil());
-    let key = tenant_key(gate, slug, nobody, ReplayMode::SenderConstrained);
-    match gate.verifier.authenticate(presented, &key).await {
-        Ok(_) | Err(TokenError::BearerRefused) => find(gate, slug).await,
+    let key = tenant_key(gate, slug, nobody, ReplayMode::Network);
+    match gate.verifier.check(presented, &key) {
+        Ok(Checked::New(_) | Checked::Known(_)) => find(gate, slug).await,
         Err(error) => Err(refusal(gate, slug, &error)),
     }
 }
@@ -149,15 +174,20 @@ fn tenant_key(gate: &Gate, slug: &str, id: Id<Tenant>, replay: ReplayMode) -> Te
     }
 }
 
-fn caller(snapshot: &TenantSnapshot, token: &VerifiedToken) -> Option<Caller> {
-    let entry = snapshot.principals.get(token.subject())?;
+/// The principal that a token speaks for.
+fn principal<'s>(
+    snapshot: &'s TenantSnapshot,
+    subject: &PrincipalName,
+    client_id: Option<&str>,
+) -> Option<&'s PrincipalEntry> {
+    let entry = snapshot.principals.get(subject)?;
     // A principal that was removed and made anew under its old name is another one.
-    let same = token
-        .client_id()
-        .is_none_or(|client| client == entry.id.to_string());
-    if !same {
-        return None;
-    }
+    let same = client_id.is_none_or(|client| client == entry.id.to_string());
+    same.then_some(entry)
+}
+
+fn caller(snapshot: &TenantSnapshot, token: &VerifiedToken) -> Option<Caller> {
+    let entry = principal(snapshot, token.subject(), token.client_id())?;
     Some(Caller {
         tenant: snapshot.id,
         tenant_slug: snapshot.slug.clone(),

@@ -115,6 +115,12 @@ impl Turnstile {
         burst(self.limits).get().saturating_sub(left)
     }
 
+    /// Whether the rate would let one through, which is not charged.
+    pub(super) fn look(&self, whose: &str) -> Result<(), DoorRefusal> {
+        let seen = self.looking.check();
+        self.judge(whose, seen).map(|_left| ())
+    }
+
     /// Lets one through and charges the rate.
     pub(super) fn pass(&self, whose: &str) -> Result<RateFields, DoorRefusal> {
         let passed = self.passing.check();
@@ -257,6 +263,19 @@ mod tests {
         assert_eq!(refusal.problem.status, 429);
         assert_eq!(refusal.retry_after_seconds, Some(1));
         assert_eq!(refusal.rate.unwrap().policy, "\"principal\";q=60;w=60");
+    }
+
+    #[test]
+    fn looking_charges_nothing_and_sees_what_passing_would_meet() {
+        let turnstile = Turnstile::new(limits(1, 3, 1));
+        for _ in 0..100 {
+            turnstile.look("principal").unwrap();
+        }
+        assert_eq!(passing(&turnstile), 3);
+        let refusal = turnstile.look("principal").unwrap_err();
+        assert_eq!(refusal.slug, Slug::RateLimited);
+        assert_eq!(refusal.problem.status, 429);
+        assert!(refusal.retry_after_seconds.unwrap() >= 59);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Room 1's proof: who holds this token, and may it be used from here?
 //!
-//! [`TokenVerifier::authenticate`] is the only way to a [`VerifiedToken`]. It reads the
-//! `Authorization` header alone, verifies the token (form, key, signature, claims) and binds its id
-//! to the client's network in the database at its first use. A later use on the same replica is
-//! answered from memory; a token that is good for one use never is.
+//! [`TokenVerifier`] is the only way to a [`VerifiedToken`]. [`TokenVerifier::check`] reads the
+//! `Authorization` header alone and verifies the token (form, key, signature, claims);
+//! [`TokenVerifier::bind`] binds its id to the client's network in the database at its first use. A
+//! later use on the same replica is answered from memory; a token that is good for one use never is.
 //!
 //! This never decides what the holder may do, and never logs or returns any part of a token. When
 //! the database cannot say whether a token was used before, the token is refused.
@@ -39,4 +39,4 @@ pub use network::{NetworkPrefix, NetworkPrefixError, TrustedProxies};
 pub use portcullis_domain::ReplayMode;
 pub use presented::Presented;
 pub use replay::{Binding, BindingKind, BindingStore, BindingStoreError, Use};
-pub use verifier::{TenantKey, TokenVerifier, VerifiedToken, VerifierParts};
+pub use verifier::{Checked, TenantKey, TokenVerifier, Unbound, VerifiedToken, VerifierParts};

@@ -25,8 +25,8 @@ use portcullis_keys::LocalKeys;
 use serde_json::{Value, json};
 
 use super::{
-    Binding, BindingKind, BindingStore, BindingStoreError, IssuerKeys, NetworkPrefix, Presented,
-    RsaScheme, TenantKey, TokenError, TokenVerifier, TrustedProxies, UnknownKey, Use,
+    Binding, BindingKind, BindingStore, BindingStoreError, Checked, IssuerKeys, NetworkPrefix,
+    Presented, RsaScheme, TenantKey, TokenError, TokenVerifier, TrustedProxies, UnknownKey, Use,
     VerificationKey, VerifiedToken, VerifierParts,
 };
 
@@ -330,9 +330,24 @@ impl Platform {
     ) -> Result<Arc<VerifiedToken>, TokenError> {
         let headers = headers(token, None);
         let peer: IpAddr = peer.parse().unwrap();
-        self.replicas[replica]
-            .authenticate(&Presented::of(&headers, peer), tenant)
-            .await
+        accept(
+            &self.replicas[replica],
+            &Presented::of(&headers, peer),
+            tenant,
+        )
+        .await
+    }
+}
+
+/// Checks a token and binds it, as room 1 does for whoever may call.
+pub(crate) async fn accept(
+    replica: &TokenVerifier,
+    presented: &Presented<'_>,
+    tenant: &TenantKey,
+) -> Result<Arc<VerifiedToken>, TokenError> {
+    match replica.check(presented, tenant)? {
+        Checked::Known(token) => Ok(token),
+        Checked::New(unbound) => replica.bind(*unbound).await,
     }
 }
 

@@ -136,6 +136,43 @@ struct Attempt<'a> {
     now: OffsetDateTime,
 }
 
+/// A token that is genuine, valid now and made for this tenant.
+#[derive(Debug)]
+pub enum Checked<'t> {
+    /// This replica knows that it may be used from here.
+    Known(Arc<VerifiedToken>),
+    /// This replica sees its first use from here: whether it may be is not known before it is bound.
+    New(Box<Unbound<'t>>),
+}
+
+/// A genuine token whose id is not bound yet: nobody is authenticated by it.
+pub struct Unbound<'t> {
+    attempt: Attempt<'t>,
+    kind: BindingKind,
+    verified: Verified,
+}
+
+impl Unbound<'_> {
+    /// Who it speaks for, `sub`.
+    pub const fn subject(&self) -> &PrincipalName {
+        &self.verified.claims.subject
+    }
+
+    /// The client that it was issued to, `client_id`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.verified.claims.client_id.as_deref()
+    }
+}
+
+impl fmt::Debug for Unbound<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unbound")
+            .field("tenant", &self.attempt.tenant.id)
+            .field("subject", self.subject())
+            .finish_non_exhaustive()
+    }
+}
+
 impl TokenVerifier {
     /// A verifier with an empty memory.
     pub fn new(parts: VerifierParts) -> Self {
@@ -143,16 +180,15 @@ impl TokenVerifier {
         Self { parts, cache }
     }
 
-    /// Authenticates a request at a tenant's URL.
+    /// Checks a request at a tenant's URL as far as that needs no database.
     ///
     /// # Errors
-    /// Every reason for which a token is refused; [`TokenError::Unavailable`] if the database could
-    /// not say whether the token was used before.
-    pub async fn authenticate(
+    /// Every reason for which a token is refused wherever it was used before.
+    pub fn check<'t>(
         &self,
         presented: &Presented<'_>,
-        tenant: &TenantKey,
-    ) -> Result<Arc<VerifiedToken>, TokenError> {
+        tenant: &'t TenantKey,
+    ) -> Result<Checked<'t>, TokenError> {
         let token = presented.bearer()?;
         let client = self
             .parts
@@ -166,10 +202,15 @@ impl TokenVerifier {
             now: self.parts.clock.now(),
         };
         if let Some(known) = self.known(&attempt) {
-            return self.accept_again(&attempt, &known);
+            return self.accept_again(&attempt, &known).map(Checked::Known);
         }
         let verified = verify::verify(token, tenant, self.parts.issuers.as_ref(), attempt.now)?;
-        self.accept_verified(&attempt, verified).await
+        let kind = kind_for(tenant.replay)?;
+        Ok(Checked::New(Box::new(Unbound {
+            attempt,
+            kind,
+            verified,
+        })))
     }
 
     /// What this replica remembers of such a use, if the key that verified the token is still the
@@ -206,16 +247,21 @@ impl TokenVerifier {
     }
 
     /// A token that this replica has just verified: binds its id, or finds out how this use compares
-    /// with the first. Of several uses at once, one asks and the others are uses like it.
-    async fn accept_verified(
-        &self,
-        attempt: &Attempt<'_>,
-        verified: Verified,
-    ) -> Result<Arc<VerifiedToken>, TokenError> {
-        let kind = kind_for(attempt.tenant.replay)?;
+    /// with the first. Of several uses at once, one asks and the others are uses like it. A first use
+    /// writes a row, so whoever may not call should not come as far as this.
+    ///
+    /// # Errors
+    /// [`TokenError::Replayed`] and [`TokenError::Spent`] for a token that was used before in another
+    /// way; [`TokenError::Unavailable`] if the database could not say whether it was used.
+    pub async fn bind(&self, unbound: Unbound<'_>) -> Result<Arc<VerifiedToken>, TokenError> {
+        let Unbound {
+            attempt,
+            kind,
+            verified,
+        } = unbound;
         let mut asked = false;
         let learn = async {
-            let known = self.bind(attempt, kind, verified).await?;
+            let known = self.learn(&attempt, kind, verified).await?;
             asked = true;
             Ok(Arc::new(known))
         };
@@ -229,13 +275,13 @@ impl TokenVerifier {
             Err(_elapsed) => return Err(TokenError::Unavailable(BindingStoreError::Timeout)),
         };
         if !asked {
-            return self.accept_again(attempt, &known);
+            return self.accept_again(&attempt, &known);
         }
         judge(kind, known.compared)?;
         Ok(Arc::clone(&known.token))
     }
 
-    async fn bind(
+    async fn learn(
         &self,
         attempt: &Attempt<'_>,
         kind: BindingKind,

@@ -7,7 +7,9 @@ use portcullis_domain::id::Id;
 use portcullis_wire::Slug;
 use time::Duration;
 
-use crate::token::testing::{ISSUER, KEYS, Platform, PrivateKey, acme, claims, headers, token};
+use crate::token::testing::{
+    ISSUER, KEYS, Platform, PrivateKey, accept, acme, claims, headers, token,
+};
 use crate::token::{NetworkPrefix, Presented, TenantKey, TokenError, TrustedProxies};
 
 const HERE: &str = "192.0.2.1";
@@ -78,7 +80,7 @@ async fn a_client_behind_a_trusted_proxy_is_known_by_its_own_address() {
     let present = async |peer: [u8; 4], chain: Option<&str>| {
         let headers = headers(&token, chain);
         let presented = Presented::of(&headers, peer.into());
-        platform.replicas[0].authenticate(&presented, &tenant).await
+        accept(&platform.replicas[0], &presented, &tenant).await
     };
     let proxy = [10, 0, 0, 1];
     present(proxy, Some("for=192.0.2.1")).await.unwrap();
@@ -323,7 +325,7 @@ async fn every_refusal_says_what_is_wrong_and_what_to_do() {
     assert!(!refused.remedy().is_empty());
     let nothing = http::HeaderMap::new();
     let presented = Presented::of(&nothing, [127, 0, 0, 1].into());
-    let missing = platform.replicas[0].authenticate(&presented, &tenant).await;
+    let missing = accept(&platform.replicas[0], &presented, &tenant).await;
     let missing = missing.unwrap_err();
     assert_eq!(missing.slug(), Slug::TokenMissing);
     assert_eq!(missing.bearer_error(), None);
