@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::StatusCode;
+use portcullis_mcp_runtime::refusals;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::platform::Platform;
 
@@ -114,4 +116,36 @@ async fn a_body_that_is_held_back_carries_no_call_over_a_suspension() {
     assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
     assert_eq!(body["type"], "/problems/principal-suspended");
     assert!(platform.records().await.is_empty(), "counted, not recorded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_token_is_counted_where_the_tenant_is_known_and_loads_none() {
+    let platform = Platform::start(LONG).await;
+    let stranger = async || {
+        let status = platform.call_as_a_stranger().await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    };
+    stranger().await;
+    assert!(
+        platform.gate.snapshots.known("acme").await.is_none(),
+        "a stranger made the platform read a tenant"
+    );
+    let (status, _) = platform.call("leaks").await;
+    assert_eq!(status, StatusCode::OK);
+    for _ in 0..3 {
+        stranger().await;
+    }
+    let stop = CancellationToken::new();
+    stop.cancel();
+    refusals::record_counts(&platform.gate, stop).await;
+    let records = platform.records().await;
+    let counts: Vec<_> = records
+        .iter()
+        .filter(|(row, _)| row.kind == "refusal.count")
+        .map(|(_, value)| &value["body"])
+        .collect();
+    assert_eq!(counts.len(), 1, "{counts:?}");
+    assert_eq!(counts[0]["reason"], "token-missing", "{counts:?}");
+    assert_eq!(counts[0]["count"], 3, "{counts:?}");
+    assert_eq!(counts[0]["room"], "authenticate", "{counts:?}");
 }

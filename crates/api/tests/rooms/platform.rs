@@ -194,6 +194,13 @@ impl Platform {
         send(&self.router, request.unwrap()).await
     }
 
+    /// Calls without a token.
+    pub(crate) async fn call_as_a_stranger(&self) -> StatusCode {
+        self.gate.snapshots.confirm(tokio::time::Instant::now());
+        let request = Request::post("/t/acme/tools/orders.get").body(Body::empty());
+        send(&self.router, request.unwrap()).await.0
+    }
+
     /// Suspends the one agent, as the management API does, and lets the replica hear of it.
     pub(crate) async fn suspend(&self) {
         let now = self.gate.clock.now();

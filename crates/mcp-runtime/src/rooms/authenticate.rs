@@ -51,10 +51,16 @@ pub async fn enter(
     headers: &HeaderMap,
 ) -> Result<Authenticated, DoorRefusal> {
     let presented = Presented::of(headers, peer.ip());
+    let known = gate.snapshots.known(slug).await;
     if !headers.contains_key(AUTHORIZATION) {
+        // Counted where the tenant is at hand; a stranger makes nobody look for one.
+        if let Some(snapshot) = known {
+            let place = (snapshot.id, snapshot.home);
+            let missing = TokenError::Missing.slug();
+            gate.refusals.count(place, Room::Authenticate, missing);
+        }
         return Err(refusal(gate, slug, &TokenError::Missing));
     }
-    let known = gate.snapshots.known(slug).await;
     let snapshot = match known {
         Some(snapshot) => snapshot,
         // Nobody makes the platform read a tenant who does not show a genuine token for its URL.
