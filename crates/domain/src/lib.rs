@@ -15,6 +15,7 @@ pub mod region;
 pub mod replay;
 pub mod scope;
 pub mod switch;
+pub mod tenant;
 pub mod tool;
 pub mod trace;
 
@@ -29,5 +30,6 @@ pub use region::{Jurisdiction, Pool};
 pub use replay::ReplayMode;
 pub use scope::{Scope, ScopeTemplate};
 pub use switch::SwitchKind;
+pub use tenant::TenantSlug;
 pub use tool::ToolDefinition;
 pub use trace::{SpanId, TraceId};

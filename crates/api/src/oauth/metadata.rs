@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
+use portcullis_domain::TenantSlug;
 use portcullis_wire::{Problem, Slug};
 use serde::Serialize;
 
@@ -92,7 +93,7 @@ pub(super) async fn protected_resource(
     State(oauth): State<Arc<OAuth>>,
     Path(slug): Path<String>,
 ) -> Response {
-    if !is_slug(&slug) {
+    if slug.parse::<TenantSlug>().is_err() {
         return absent();
     }
     Json(ProtectedResource {
@@ -101,12 +102,6 @@ pub(super) async fn protected_resource(
         bearer_methods_supported: ["header"],
     })
     .into_response()
-}
-
-/// Whether a text could be a tenant's name in URLs.
-fn is_slug(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(inner)
 }
 
 fn absent() -> Response {

@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use portcullis_domain::TenantSlug;
 use portcullis_domain::id::{Id, ServiceToken, Tenant};
 use portcullis_store::tenants::{self, TenantRow};
 use portcullis_store::{ControlTx, service_tokens};
@@ -102,8 +103,7 @@ async fn by_name(state: &State, name: &str) -> Result<Id<Tenant>, ApiError> {
         return Ok(id);
     }
     // What is no slug names no tenant; the database is not asked.
-    let named = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if name.len() > 63 || !name.bytes().all(named) {
+    if name.parse::<TenantSlug>().is_err() {
         return Err(ApiError::NotFound);
     }
     let mut tx = state.control().platform().await?;

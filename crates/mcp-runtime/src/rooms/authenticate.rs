@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Caller, Pool, PrincipalName, ReplayMode};
+use portcullis_domain::{Caller, Pool, PrincipalName, ReplayMode, TenantSlug};
 use portcullis_evidence::record::Room;
 use portcullis_wire::Slug;
 
@@ -144,7 +144,7 @@ async fn genuine(
 }
 
 async fn find(gate: &Gate, slug: &str) -> Result<Option<Arc<TenantSnapshot>>, DoorRefusal> {
-    if !is_slug(slug) {
+    if slug.parse::<TenantSlug>().is_err() {
         return Ok(None);
     }
     match gate.snapshots.get(slug).await {
@@ -208,11 +208,6 @@ fn caller(snapshot: &TenantSnapshot, token: &VerifiedToken) -> Option<Caller> {
     })
 }
 
-fn is_slug(slug: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !slug.is_empty() && slug.len() <= 63 && slug.bytes().all(allowed)
-}
-
 fn refusal(gate: &Gate, slug: &str, error: &TokenError) -> DoorRefusal {
     if let TokenError::Unavailable(cause) = error {
         tracing::error!(error = %crate::chain(cause), "a token's first use could not be checked");
@@ -220,7 +215,8 @@ fn refusal(gate: &Gate, slug: &str, error: &TokenError) -> DoorRefusal {
     let mut refusal = DoorRefusal::new(error.slug(), format!("{error}. {}", error.remedy()));
     refusal.problem.remedy = Some(error.remedy().to_owned());
     if refusal.problem.status == 401 {
-        let tenant = if is_slug(slug) { slug } else { "unknown" };
+        let named = slug.parse::<TenantSlug>().is_ok();
+        let tenant = if named { slug } else { "unknown" };
         let invalid = error.bearer_error().map(|_| error.to_string());
         let url = &gate.settings.public_url;
         refusal.challenge = Some(challenge::unauthorized(url, tenant, invalid.as_deref()));
