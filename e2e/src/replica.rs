@@ -1,11 +1,15 @@
 //! Another replica beside a running platform: `portcullis serve` with the configuration that `up`
 //! wrote, on the same databases and keys.
 
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::http::{Http, Reply};
 use crate::mcp::McpClient;
@@ -27,21 +31,25 @@ impl Replica {
     /// # Errors
     /// It does not serve in time.
     pub async fn beside(platform: &Platform) -> Result<Self> {
-        // The port is free when we ask; nobody else is told of it.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM", "--"])
             .arg(platform.binary())
-            .args(["serve", "--config"])
+            .args(["--json", "serve", "--config"])
             .arg(platform.data().join("portcullis.toml"))
-            .env("PORTCULLIS_SERVER_LISTEN", address.to_string())
+            .env("PORTCULLIS_SERVER_LISTEN", "127.0.0.1:0")
             .envs(platform.environment())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(platform.error_log()?);
-        let child = command.spawn().context("run portcullis serve")?;
+        let mut child = command.spawn().context("run portcullis serve")?;
+        let said = child.stdout.take().context("hear the replica")?;
+        let told = TaskTracker::new().spawn_blocking(|| address(said));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut replica = Self { child, address };
+        let told = timeout(START, told).await;
+        let address = told.context("wait for a word of the replica")???;
+        replica.address = address;
         let (http, url) = (Http::new()?, format!("http://{address}/readyz"));
         wait::until("a replica that serves", START, || {
             let ended = replica.child.try_wait();
@@ -60,6 +68,15 @@ impl Replica {
     pub fn called_by(&self, client: &McpClient) -> McpClient {
         client.clone().at(self.address)
     }
+}
+
+/// Where a replica says that it listens; an error if it ends without a word.
+fn address(said: ChildStdout) -> Result<SocketAddr> {
+    let mut line = String::new();
+    BufReader::new(said).read_line(&mut line)?;
+    let told: Value = serde_json::from_str(&line).context("read where the replica listens")?;
+    let listen = told.pointer("/listen").and_then(Value::as_str);
+    Ok(listen.context("the replica names no address")?.parse()?)
 }
 
 impl Drop for Replica {

@@ -1,6 +1,7 @@
 //! The binary `portcullis`: reads the command line and hands over. Nothing is decided here.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -58,10 +59,21 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Where standard error is gone too, the exit code still tells.
-            let _closed = writeln!(std::io::stderr(), "portcullis: {error:#}");
+            let _closed = writeln!(io::stderr(), "portcullis: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says where a replica listens, for a person or, in one line of JSON, for a program.
+fn tell(address: SocketAddr, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "listen": address }))?;
+    } else {
+        writeln!(out, "listening on {address}")?;
+    }
+    out.flush()
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -73,11 +85,13 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Serve(file) => {
             let config = file.load()?;
             platform::install_logs(&config.telemetry)?;
-            serve::run(config, platform::shutdown_on_signals()?).await?;
+            let json = arguments.client.json;
+            let tell = |address| tell(address, json);
+            serve::run(config, tell, platform::shutdown_on_signals()?).await?;
         }
         Command::Migrate(file) => serve::migrate(&file.load()?).await?,
         Command::Client(command) => {
-            let (mut out, mut hints) = (std::io::stdout(), std::io::stderr());
+            let (mut out, mut hints) = (io::stdout(), io::stderr());
             let client = &arguments.client;
             let code = cli::run(command, client, &SystemClock, &mut out, &mut hints).await;
             return Ok(ExitCode::from(code));

@@ -9,7 +9,6 @@
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -339,12 +338,20 @@ fn two_starts_on_one_folder_and_one_port_are_told_apart() {
 fn a_second_replica_serves_beside_and_tells_when_its_databases_are_gone() {
     let place = place();
     let mut up = Up::start(&place.path().join("data"));
-    let address = free_address();
     let mut replica = portcullis(&["serve", "--config", &up.text("config")])
-        .env("PORTCULLIS_SERVER_LISTEN", &address)
+        .env("PORTCULLIS_SERVER_LISTEN", "127.0.0.1:0")
         .spawn()
         .unwrap();
+    let mut said = String::new();
+    BufReader::new(replica.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    let address = said.trim_end().strip_prefix("listening on ").unwrap();
     let origin = format!("http://{address}");
+    // Requests may name the port that was really given: without a token, not with a wrong host.
+    let client = Client::builder().no_proxy().build().unwrap();
+    let tenants = client.get(format!("{origin}/api/v1/tenants")).send();
+    assert_eq!(tenants.unwrap().status().as_u16(), 401);
     let answers = |path: &str, status: u16| {
         let deadline = Instant::now() + Duration::from_secs(20);
         let client = Client::builder().no_proxy().build().unwrap();
@@ -376,11 +383,6 @@ fn a_second_replica_serves_beside_and_tells_when_its_databases_are_gone() {
     )
     .unwrap();
     assert!(replica.wait().unwrap().success());
-}
-
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 #[test]

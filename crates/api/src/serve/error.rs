@@ -62,6 +62,12 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// The address that was given cannot be found out.
+    #[error("cannot find out which address was given to listen on: {0}. Name a port")]
+    Address(#[source] std::io::Error),
+    /// Nobody can be told where it listens.
+    #[error("cannot write to the standard output where the replica listens: {0}")]
+    Tell(#[source] std::io::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}. Choose an address of this machine")]
     Listen {

@@ -15,6 +15,7 @@ pub use compose::{NATIVE, api_state};
 pub use error::ServeError;
 pub use stores::{Stores, migrate};
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,14 +150,24 @@ async fn finish_calls(gate: &Gate, patience: Duration) {
     }
 }
 
-/// Runs a replica until `shutdown`.
+/// Runs a replica until `shutdown`. `tell` hears where it really listens, once it is about to serve:
+/// port 0 takes a free one.
 ///
 /// # Errors
-/// It cannot start; see [`ServeError`].
-pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), ServeError> {
+/// It cannot start or not tell; see [`ServeError`].
+pub async fn run(
+    mut config: Config,
+    tell: impl FnOnce(SocketAddr) -> io::Result<()>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
     let listener = listen(config.server.listen)?;
+    let address = listener.local_addr().map_err(ServeError::Address)?;
+    // Requests may name the address in `Host`.
+    config.server.listen = address;
     let stores = Stores::connect(&config).await?;
     let replica = Replica::compose(config, stores)?;
+    info!(%address, "listening");
+    tell(address).map_err(ServeError::Tell)?;
     replica.serve(listener, shutdown).await;
     Ok(())
 }
