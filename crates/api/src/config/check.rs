@@ -129,6 +129,7 @@ fn server_bounds(server: &Server, found: &mut Findings) {
     );
     for (field, value) in [
         ("server.body_timeout_seconds", server.body_timeout_seconds),
+        ("server.write_timeout_seconds", server.write_timeout_seconds),
         ("server.call_timeout_seconds", server.call_timeout_seconds),
     ] {
         found.between(field, value, 1, 600);

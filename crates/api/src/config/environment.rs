@@ -49,6 +49,7 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["server", "max_connections"], Kind::Integer),
     (&["server", "head_timeout_seconds"], Kind::Integer),
     (&["server", "body_timeout_seconds"], Kind::Integer),
+    (&["server", "write_timeout_seconds"], Kind::Integer),
     (&["server", "call_timeout_seconds"], Kind::Integer),
     (&["server", "lame_duck_seconds"], Kind::Integer),
     (&["server", "drain_seconds"], Kind::Integer),

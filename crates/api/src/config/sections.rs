@@ -60,6 +60,9 @@ pub struct Server {
     /// How long a request body may take to arrive.
     #[serde(default = "default_body_timeout_seconds")]
     pub body_timeout_seconds: u64,
+    /// How long an answer may wait for its reader without any progress.
+    #[serde(default = "default_write_timeout_seconds")]
+    pub write_timeout_seconds: u64,
     /// How long a call may take, from its admission to its record.
     #[serde(default = "default_call_timeout_seconds")]
     pub call_timeout_seconds: u64,
@@ -88,6 +91,9 @@ const fn default_head_timeout_seconds() -> u64 {
     30
 }
 const fn default_body_timeout_seconds() -> u64 {
+    30
+}
+const fn default_write_timeout_seconds() -> u64 {
     30
 }
 const fn default_call_timeout_seconds() -> u64 {

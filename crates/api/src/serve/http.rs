@@ -1,7 +1,8 @@
 //! The HTTP server: accepting connections, bounding what each may take, ending in good order.
 //!
 //! HTTP/1.1 alone: HTTP/2 in the clear has no client of ours, and comes with TLS. Every bound here
-//! is a refusal to wait for ever: request heads have a deadline and a size, connections a number, in
+//! is a refusal to wait for ever: request heads have a deadline and a size, answers are given up when
+//! nobody takes them, connections have a number, in
 //! all and of one peer.
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -48,6 +50,8 @@ pub(super) struct Bounds {
     pub(super) head_timeout: Duration,
     /// The largest request head.
     pub(super) head_bytes: usize,
+    /// How long an answer may wait for its reader without any progress.
+    pub(super) write_timeout: Duration,
     /// How long to serve on after the end was asked for, until whoever sends requests knows.
     pub(super) lame_duck: Duration,
     /// How long requests under way may go on after that.
@@ -129,7 +133,7 @@ impl Server {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    if let Some(share) = welcome(&stream, peer, &self.peers) {
+                    if let Some(share) = self.welcome(&stream, peer) {
                         return Some((stream, peer, (place, share)));
                     }
                 }
@@ -139,6 +143,21 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Readies an accepted connection; none if it is to be closed.
+    fn welcome(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Share> {
+        // Small answers must not wait for the acknowledgement of the one before. The kernel gives up
+        // a connection whose peer acknowledges nothing, or takes nothing, for too long.
+        let patience = Some(self.bounds.write_timeout);
+        let readied = stream
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(stream).set_tcp_user_timeout(patience));
+        if let Err(error) = readied {
+            debug!(%error, "a connection was gone at once");
+            return None;
+        }
+        self.peers.enter(peer.ip())
     }
 
     fn serve(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
@@ -168,7 +187,7 @@ impl Server {
                 .set_nonblocking(true)
                 .and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream
-                && let Some(share) = welcome(&stream, peer, &self.peers)
+                && let Some(share) = self.welcome(&stream, peer)
             {
                 self.serve(stream, peer, (place, share));
             }
@@ -264,16 +283,6 @@ fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 type Place = (tokio::sync::OwnedSemaphorePermit, Share);
-
-/// Readies an accepted connection; none if it is to be closed.
-fn welcome(stream: &TcpStream, peer: SocketAddr, peers: &Arc<Peers>) -> Option<Share> {
-    // Small answers must not wait for the acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "a connection was gone at once");
-        return None;
-    }
-    peers.enter(peer.ip())
-}
 
 /// The routes, told who calls. Once the end was asked for, a connection ends with its answer, told in
 /// time: a client that sent its next request on it would lose that.

@@ -188,7 +188,7 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         socket.listen(BACKLOG)
     });
     listening.map_err(|source| {
-        if source.kind() == std::io::ErrorKind::AddrInUse {
+        if source.kind() == io::ErrorKind::AddrInUse {
             ServeError::AddressTaken { address }
         } else {
             ServeError::Listen { address, source }
@@ -201,6 +201,7 @@ fn bounds(server: &Server) -> Bounds {
         connections: server.max_connections,
         head_timeout: Duration::from_secs(server.head_timeout_seconds),
         head_bytes: server.max_head_bytes,
+        write_timeout: Duration::from_secs(server.write_timeout_seconds),
         lame_duck: Duration::from_secs(server.lame_duck_seconds),
         drain: Duration::from_secs(server.drain_seconds),
     }

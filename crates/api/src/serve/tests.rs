@@ -1,18 +1,21 @@
 //! What the server bounds and what no answer lacks, over real sockets.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::rejection::StringRejection;
 use axum::routing::{get, post};
+use futures_util::stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::http::{Bounds, Peers};
@@ -25,12 +28,15 @@ struct Running {
     served: JoinHandle<()>,
     begun: Arc<Notify>,
     finish: Arc<Notify>,
+    /// Cancelled when the large answer is let go of.
+    let_go: CancellationToken,
 }
 
 const PATIENT: Bounds = Bounds {
     connections: 64,
     head_timeout: Duration::from_secs(30),
     head_bytes: 16_384,
+    write_timeout: Duration::from_secs(30),
     lame_duck: Duration::ZERO,
     drain: Duration::from_secs(30),
 };
@@ -45,6 +51,11 @@ async fn start(bounds: Bounds) -> Running {
             "done"
         }
     };
+    let let_go = CancellationToken::new();
+    let large = {
+        let let_go = let_go.clone();
+        move || async move { large_body(let_go.drop_guard()) }
+    };
     let router = Router::new()
         .route("/ok", get(|| async { "ok" }))
         .route(
@@ -52,6 +63,7 @@ async fn start(bounds: Bounds) -> Running {
             get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
         )
         .route("/slow", get(slow))
+        .route("/large", get(large))
         .route("/panic", get(panics));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -64,7 +76,20 @@ async fn start(bounds: Bounds) -> Running {
         served: TaskTracker::new().spawn(serving),
         begun,
         finish,
+        let_go,
     }
+}
+
+/// More pieces than systems keep for a connection, as large as those of a call's answer.
+const PIECES: usize = 1_024;
+const PIECE: &[u8] = &[b'.'; 65_536];
+
+fn large_body(held: DropGuard) -> Body {
+    let pieces = stream::unfold((held, PIECES), |(held, left)| async move {
+        let next = left.checked_sub(1)?;
+        Some((Ok::<_, Infallible>(PIECE), (held, next)))
+    });
+    Body::from_stream(pieces)
 }
 
 async fn panics() -> &'static str {
@@ -278,6 +303,37 @@ async fn connections_beyond_the_bound_wait() {
     running.finish.notify_one();
     assert!(read(first).await.ends_with("done"));
     assert!(read(second).await.ends_with("ok"));
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up_with_its_place_and_slots() {
+    let bounds = Bounds {
+        connections: 1,
+        write_timeout: Duration::from_secs(1),
+        ..PATIENT
+    };
+    let running = start(bounds).await;
+    let request = "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut unread = send(running.address, request).await;
+    // It has begun to come, and is not read any further.
+    unread.read_exact(&mut [0; 8]).await.unwrap();
+    let patience = Duration::from_secs(30);
+    let given_up = tokio::time::timeout(patience, running.let_go.cancelled()).await;
+    assert!(given_up.is_ok(), "the answer holds its slots for ever");
+    let next = tokio::time::timeout(patience, ask(running.address, "GET /ok", "")).await;
+    assert!(next.unwrap().ends_with("ok"), "its place is free again");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_comes_whole_however_large() {
+    let bounds = Bounds {
+        write_timeout: Duration::from_secs(1),
+        ..PATIENT
+    };
+    let running = start(bounds).await;
+    let answer = ask(running.address, "GET /large", "").await;
+    let dots = answer.bytes().filter(|byte| *byte == b'.').count();
+    assert!(dots >= PIECES * PIECE.len(), "{dots}");
 }
 
 #[tokio::test]
