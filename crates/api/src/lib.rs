@@ -3,6 +3,7 @@
 //!
 //! This file declares them and does nothing else; `serve` is the only place that knows every room.
 
+mod attempts;
 pub mod cli;
 pub mod config;
 pub mod credential;

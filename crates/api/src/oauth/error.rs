@@ -10,9 +10,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tracing::error;
 
-use super::attempts::TooMany;
 use super::directory::DirectoryError;
 use super::mint::MintError;
+use crate::attempts::TooMany;
 
 /// Why no token is issued.
 #[derive(Debug, thiserror::Error)]

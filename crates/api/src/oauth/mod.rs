@@ -8,7 +8,6 @@
 //! `serve` builds an [`OAuth`] with [`OAuth::new`] over the control store, and merges [`router`] into its own. Requests have
 //! to carry `axum::extract::ConnectInfo<SocketAddr>`.
 
-mod attempts;
 mod directory;
 mod error;
 mod grant;
@@ -38,7 +37,7 @@ use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::token::{MAX_LIFETIME, TrustedProxies};
 use time::Duration;
 
-use attempts::Attempts;
+use crate::attempts::Attempts;
 pub use directory::{Client, ClientGrant, Directory, DirectoryError, StoredSecret};
 
 /// The largest token request that is read.

@@ -151,6 +151,7 @@ pub fn api_state(config: &Config, stores: &Stores, clock: &Arc<dyn Clock>) -> v1
         control: stores.control.clone(),
         regions: stores.regions.clone(),
         clock: Arc::clone(clock),
+        proxies: proxies(&config.server),
         public_url: config.server.origin().to_owned(),
         defaults: v1::Defaults {
             tenant: (admission.tenant(), admission.stop_rules()),

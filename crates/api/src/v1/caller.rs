@@ -3,15 +3,17 @@
 //! A handler gets at a tenant only through a permit, and a permit only from a token that works.
 
 use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use portcullis_domain::TenantSlug;
 use portcullis_domain::id::{Id, ServiceToken, Tenant};
+use portcullis_store::service_tokens::{self, ServiceTokenRow};
 use portcullis_store::tenants::{self, TenantRow};
-use portcullis_store::{ControlTx, service_tokens};
+use portcullis_store::{ControlTx, PlatformTx};
 use portcullis_wire::api::Role;
 use secrecy::SecretString;
 
@@ -115,7 +117,7 @@ impl<A: Act> FromRequestParts<State> for Permit<A> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
-        let caller = authenticate(&parts.headers, state).await?;
+        let caller = authenticate(parts, state).await?;
         if !A::ACTION.is_open_to(caller.role) {
             return Err(ApiError::Forbidden {
                 role: caller.role,
@@ -129,18 +131,16 @@ impl<A: Act> FromRequestParts<State> for Permit<A> {
     }
 }
 
-async fn authenticate(headers: &HeaderMap, state: &State) -> Result<Caller, ApiError> {
-    let token = bearer(headers)?;
-    let unknown = ApiError::Unauthenticated("the token is not one of ours");
-    let id = credential::service_token_id(token).ok_or_else(|| unknown.clone())?;
+async fn authenticate(parts: &Parts, state: &State) -> Result<Caller, ApiError> {
     let now = state.now();
+    let address = address(parts, state)?;
+    state.attempts().check(address, now)?;
+    let token = bearer(&parts.headers)?;
     let mut tx = state.control().platform().await?;
-    let row = service_tokens::by_id(&mut tx, id)
-        .await?
-        .ok_or_else(|| unknown.clone())?;
-    if !credential::matches(token, &row.hash) {
-        return Err(unknown);
-    }
+    let Some(row) = shown(&mut tx, token).await? else {
+        state.attempts().failed(address, None, now)?;
+        return Err(ApiError::Unauthenticated("the token is not one of ours"));
+    };
     // From here on the caller has shown the secret and may know the token's state.
     if row.revoked_at.is_some() {
         return Err(ApiError::Unauthenticated("the token was revoked"));
@@ -154,17 +154,36 @@ async fn authenticate(headers: &HeaderMap, state: &State) -> Result<Caller, ApiE
         .map_err(|error: portcullis_wire::api::role::RoleError| ApiError::internal(&error))?;
     if role.is_of_a_tenant() != row.tenant.is_some() {
         return Err(ApiError::Internal(format!(
-            "the service token {id} has a role of the other plane"
+            "the service token {} has a role of the other plane",
+            row.id
         )));
     }
-    service_tokens::touch(&mut tx, id, now).await?;
+    service_tokens::touch(&mut tx, row.id, now).await?;
     tx.commit().await?;
     Ok(Caller {
-        id,
+        id: row.id,
         role,
         tenant: row.tenant,
         token: SecretString::from(token),
     })
+}
+
+/// The service token whose secret was shown.
+async fn shown(tx: &mut PlatformTx, token: &str) -> Result<Option<ServiceTokenRow>, ApiError> {
+    let Some(id) = credential::service_token_id(token) else {
+        return Ok(None);
+    };
+    let row = service_tokens::by_id(tx, id).await?;
+    Ok(row.filter(|row| credential::matches(token, &row.hash)))
+}
+
+/// Whose failures are counted. Where a proxy hides its client, the proxy itself is counted.
+fn address(parts: &Parts, state: &State) -> Result<IpAddr, ApiError> {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| peer.ip());
+    let peer = peer.ok_or_else(|| ApiError::Internal("nobody knows who calls".to_owned()))?;
+    let client = state.proxies().client_of(&parts.headers, peer);
+    Ok(client.unwrap_or(peer))
 }
 
 /// The one bearer token of the request (RFC 6750 §2.1).

@@ -12,6 +12,7 @@ use portcullis_wire::{Problem, Slug};
 use serde_json::{Map, Value};
 
 use super::access::Action;
+use crate::attempts::TooMany;
 
 /// Why a request was not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,6 +20,12 @@ pub enum ApiError {
     /// No service token, or none that works.
     #[error("the request has no working service token: {0}")]
     Unauthenticated(&'static str),
+    /// Somebody in the caller's network showed too many tokens that are none.
+    #[error("too many requests of this network came with a service token that is none")]
+    TooManyAttempts {
+        /// When to come back.
+        retry_after_seconds: u64,
+    },
     /// The role does not allow the action.
     #[error("the role {role} does not allow {}", action.as_str())]
     Forbidden {
@@ -119,6 +126,7 @@ impl ApiError {
     pub const fn slug(&self) -> Slug {
         match self {
             Self::Unauthenticated(_) => Slug::Unauthenticated,
+            Self::TooManyAttempts { .. } => Slug::RateLimited,
             Self::Forbidden { .. } | Self::ForbiddenValue { .. } => Slug::Forbidden,
             Self::NotFound => Slug::NotFound,
             Self::MethodNotAllowed => Slug::MethodNotAllowed,
@@ -174,6 +182,11 @@ impl ApiError {
             Self::IdempotencyKeyReused => {
                 problem.with_remedy("Send a new `Idempotency-Key` for a new request")
             }
+            Self::TooManyAttempts {
+                retry_after_seconds,
+            } => problem.with_remedy(format!(
+                "Repeat after {retry_after_seconds} s, with a service token that works"
+            )),
             Self::NotFound
             | Self::MethodNotAllowed
             | Self::Malformed(_)
@@ -207,6 +220,11 @@ impl ApiError {
                 let challenge = HeaderValue::from_static(r#"Bearer realm="portcullis management""#);
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }
+            Self::TooManyAttempts {
+                retry_after_seconds,
+            } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(*retry_after_seconds));
+            }
             Self::Unavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -236,6 +254,14 @@ impl IntoResponse for ApiError {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(too_many: TooMany) -> Self {
+        Self::TooManyAttempts {
+            retry_after_seconds: too_many.retry_after_seconds,
+        }
     }
 }
 

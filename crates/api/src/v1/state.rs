@@ -7,15 +7,23 @@ use std::sync::Arc;
 use portcullis_domain::id::{Id, Kind};
 use portcullis_domain::{Clock, Limits, Pool, StopRules, ToolDefinition};
 use portcullis_keys::{EntropyError, entropy};
+use portcullis_mcp_runtime::token::TrustedProxies;
 use portcullis_store::{ControlStore, RegionStore};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
+use crate::attempts::Attempts;
 
 /// What the management API works with. Cloning it is cheap.
 #[derive(Debug, Clone)]
-pub struct State(Arc<Parts>);
+pub struct State(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    attempts: Attempts,
+}
 
 /// The parts of a [`State`].
 #[derive(Debug)]
@@ -26,6 +34,8 @@ pub struct Parts {
     pub regions: BTreeMap<Pool, RegionStore>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// The proxies whose `Forwarded` header is believed.
+    pub proxies: TrustedProxies,
     /// The server's public origin, without a slash at its end.
     pub public_url: String,
     /// What is in force where nothing else is set.
@@ -55,37 +65,50 @@ pub struct Baseline {
 impl State {
     /// A state of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Inner {
+            parts,
+            attempts: Attempts::new(),
+        }))
     }
 
     /// The control database.
     pub(super) fn control(&self) -> &ControlStore {
-        &self.0.control
+        &self.0.parts.control
     }
 
     /// The regional databases.
     pub(super) fn regions(&self) -> &BTreeMap<Pool, RegionStore> {
-        &self.0.regions
+        &self.0.parts.regions
     }
 
     /// Limits where none are set.
     pub(super) fn defaults(&self) -> &Defaults {
-        &self.0.defaults
+        &self.0.parts.defaults
     }
 
     /// What a new tenant begins with.
     pub(super) fn baseline(&self) -> &Baseline {
-        &self.0.baseline
+        &self.0.parts.baseline
+    }
+
+    /// Failures to show a service token that works.
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.0.attempts
+    }
+
+    /// The proxies whose `Forwarded` header is believed.
+    pub(super) fn proxies(&self) -> &TrustedProxies {
+        &self.0.parts.proxies
     }
 
     /// The time.
     pub(super) fn now(&self) -> OffsetDateTime {
-        self.0.clock.now()
+        self.0.parts.clock.now()
     }
 
     /// Where a tenant's agents call tools.
     pub(super) fn mcp_url(&self, slug: &str) -> String {
-        format!("{}/t/{slug}/mcp", self.0.public_url)
+        format!("{}/t/{slug}/mcp", self.0.parts.public_url)
     }
 
     /// A new id.

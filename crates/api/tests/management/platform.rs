@@ -1,10 +1,12 @@
 //! One replica's management API over databases of its own, with the tenants `acme` and `globex`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
 use portcullis_api::credential::{self, NewSecret};
@@ -12,6 +14,7 @@ use portcullis_api::v1::{self, Baseline, Defaults, Parts, State};
 use portcullis_domain::id::Id;
 use portcullis_domain::{Limits, ManualClock, MicroUsd, Pool, StopRules};
 use portcullis_mcp_runtime::connectors::native;
+use portcullis_mcp_runtime::token::TrustedProxies;
 use portcullis_store::service_tokens::{self, NewServiceToken};
 use portcullis_store::{ControlStore, RegionStore};
 use portcullis_wire::api::Role;
@@ -106,6 +109,8 @@ pub(crate) struct Ask {
     token: Option<String>,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// The last part of the caller's address.
+    host: u8,
 }
 
 impl Ask {
@@ -116,6 +121,7 @@ impl Ask {
             token: None,
             headers: Vec::new(),
             body: Vec::new(),
+            host: 1,
         }
     }
 
@@ -156,6 +162,12 @@ impl Ask {
         self.header("idempotency-key", key)
     }
 
+    /// From another address.
+    pub(crate) fn from(mut self, host: u8) -> Self {
+        self.host = host;
+        self
+    }
+
     pub(crate) fn by(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
@@ -169,6 +181,8 @@ impl Ask {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.parse().unwrap());
         }
+        let peer = SocketAddr::from(([192, 0, 2, self.host], 4711));
+        request.extensions_mut().insert(ConnectInfo(peer));
         if let Some(token) = self.token {
             let value = format!("Bearer {token}").parse().unwrap();
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -204,6 +218,7 @@ impl Platform {
             control: control.clone(),
             regions,
             clock: Arc::<ManualClock>::clone(&clock),
+            proxies: TrustedProxies::default(),
             public_url: url.to_owned(),
             defaults: Defaults {
                 tenant: limits(6_000),

@@ -40,6 +40,50 @@ async fn only_a_working_service_token_opens_the_api() {
 }
 
 #[tokio::test]
+async fn a_network_that_shows_too_many_wrong_tokens_waits_and_harms_no_other() {
+    let platform = Platform::start().await;
+    let digits = token_id(&platform.acme).replace("svt_", "");
+    let wrong = format!("pst_{digits}_{}", "A".repeat(43));
+    let guess = |host| Ask::get("/tenants").by(&wrong).from(host);
+    let mut guesses = 0;
+    let refused = loop {
+        let reply = platform.send(guess(7)).await;
+        if reply.status != 401 {
+            break reply.refused(429, "rate-limited");
+        }
+        guesses += 1;
+        assert!(guesses < 100, "guesses are not limited");
+    };
+    let wait: i64 = refused.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // Whose network it is, waits too, with whatever token.
+    let own = |host| Ask::get("/tenants").by(&platform.acme).from(host);
+    platform.send(own(7)).await.refused(429, "rate-limited");
+    platform.send(own(8)).await.expect(200);
+    platform.advance(wait);
+    platform.send(own(7)).await.expect(200);
+    platform
+        .send(guess(7))
+        .await
+        .refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn tokens_that_work_are_not_counted_however_often_they_come() {
+    let platform = Platform::start().await;
+    for _ in 0..100 {
+        let ask = Ask::get("/tenants").by(&platform.acme);
+        platform.send(ask).await.expect(200);
+    }
+    let none = Ask::get("/tenants");
+    platform.send(none).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn a_token_ends_with_its_time_and_with_its_revocation() {
     let platform = Platform::start().await;
     let ask = || Ask::get("/tenants").by(&platform.acme);

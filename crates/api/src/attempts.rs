@@ -10,6 +10,7 @@
 //!
 //! Memory is bounded: old counts make room for new ones.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +34,7 @@ const REMEMBERED: usize = 16_384;
 type Count = Arc<AtomicU64>;
 
 /// Counts of failures.
-pub(super) struct Attempts {
+pub(crate) struct Attempts {
     networks: Cache<u128, Count>,
     clients: Cache<Id<Principal>, Count>,
     tokens: Cache<Id<Principal>, Count>,
@@ -41,12 +42,21 @@ pub(super) struct Attempts {
 
 /// Too many failures or tokens; when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooMany {
-    pub(super) retry_after_seconds: u64,
+pub(crate) struct TooMany {
+    pub(crate) retry_after_seconds: u64,
+}
+
+impl fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts")
+            .field("networks", &self.networks.len())
+            .field("clients", &self.clients.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Attempts {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             networks: Cache::new(REMEMBERED),
             clients: Cache::new(REMEMBERED),
@@ -55,14 +65,14 @@ impl Attempts {
     }
 
     /// Whether a network may try.
-    pub(super) fn check(&self, address: IpAddr, now: OffsetDateTime) -> Result<(), TooMany> {
+    pub(crate) fn check(&self, address: IpAddr, now: OffsetDateTime) -> Result<(), TooMany> {
         let count = self.networks.get(&network(address));
         let failures = count.map_or(0, |count| failures(count.load(Ordering::SeqCst), now));
         within(failures < PER_NETWORK, now)
     }
 
     /// Counts a failure, and says whether it was one too many against the client.
-    pub(super) fn failed(
+    pub(crate) fn failed(
         &self,
         address: IpAddr,
         client: Option<Id<Principal>>,
@@ -75,7 +85,7 @@ impl Attempts {
 
     /// Counts a token for a client that proved itself, and says whether it may have it. Who did not
     /// prove himself uses up nothing here.
-    pub(super) fn issuing(
+    pub(crate) fn issuing(
         &self,
         client: Id<Principal>,
         now: OffsetDateTime,
