@@ -14,6 +14,10 @@ pub(crate) const HIGH: u8 = 8;
 pub(crate) const TOKEN: u8 = 16;
 /// A byte of identifiers in lower-case hexadecimal.
 pub(crate) const ID: u8 = 32;
+/// `.`.
+pub(crate) const DOT: u8 = 64;
+/// `:`.
+pub(crate) const COLON: u8 = 128;
 
 static CLASSES: [u8; 256] = {
     let mut table = [0; 256];
@@ -38,6 +42,8 @@ const fn classify(byte: u8) -> u8 {
         b'a'..=b'f' | b'-' => TOKEN | ID,
         b'A'..=b'Z' | b'g'..=b'z' | b'+' | b'/' | b'_' => TOKEN,
         b'@' => AT,
+        b'.' => DOT,
+        b':' => COLON,
         b'%' | b'&' | b'\\' | 0..=8 | 11 | 12 | 14..=31 | 127 => ESCAPE,
         128..=255 => HIGH,
         _ => 0,
@@ -75,6 +81,16 @@ impl Traits {
     /// Whether an `@` is there.
     pub(crate) const fn has_at(self) -> bool {
         self.flags & AT != 0
+    }
+
+    /// Whether there may be an IP address of version 4.
+    pub(crate) const fn may_be_v4(self) -> bool {
+        self.digits >= 4 && self.flags & DOT != 0
+    }
+
+    /// Whether there may be an IP address of version 6.
+    pub(crate) const fn may_be_v6(self) -> bool {
+        self.digits > 0 && self.flags & COLON != 0
     }
 
     /// Whether a decoded view of the text may differ from the text.

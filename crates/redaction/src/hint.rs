@@ -17,6 +17,8 @@ pub(crate) enum Hint {
     Id,
     /// A social security number follows.
     Ssn,
+    /// A national identity number follows.
+    National,
 }
 
 const PHONE: &[&str] = &[
@@ -48,6 +50,26 @@ const PHONE: &[&str] = &[
     "téléphone",
     "tél",
     "whatsapp",
+];
+/// What national identity numbers are called, without the words for what they are numbers of where
+/// other things are called so, too.
+const NATIONAL: &[&str] = &[
+    "bsn",
+    "burgerservicenummer",
+    "codicefiscale",
+    "dni",
+    "idnr",
+    "insee",
+    "insz",
+    "nie",
+    "nif",
+    "nir",
+    "niss",
+    "pesel",
+    "rijksregisternummer",
+    "rvnr",
+    "sofinummer",
+    "steuerid",
 ];
 const CALL: &[&str] = &[
     "call", "called", "calling", "dial", "reach", "sms", "text", "texted",
@@ -110,7 +132,7 @@ pub(crate) fn before_number(text: &str, start: usize) -> Hint {
         if rest.len() - trimmed.len() > 6 {
             return Hint::None;
         }
-        // The longest word of the lists has 10 letters: a look at 16 bytes is enough.
+        // Words are looked at as far as the longest of the lists goes.
         let word = last_word(trimmed);
         rest = trimmed.get(..trimmed.len() - word.len()).unwrap_or("");
         if one_of(word, PHONE) {
@@ -118,6 +140,10 @@ pub(crate) fn before_number(text: &str, start: usize) -> Hint {
         }
         if one_of(word, CALL) {
             return Hint::Call;
+        }
+        let previous = last_word(rest.trim_end_matches(|c: char| !c.is_alphanumeric()));
+        if one_of(word, NATIONAL) || is_fiscal(previous, word) {
+            return Hint::National;
         }
         if one_of(word, ID) {
             return Hint::Id;
@@ -134,12 +160,12 @@ pub(crate) fn before_number(text: &str, start: usize) -> Hint {
     Hint::None
 }
 
-/// The alphanumeric characters at the end, at most 16 of them.
+/// The alphanumeric characters at the end, at most 20 of them.
 fn last_word(text: &str) -> &str {
     let start = text
         .char_indices()
         .rev()
-        .take(16)
+        .take(20)
         .take_while(|(_, c)| c.is_alphanumeric())
         .last()
         .map_or(text.len(), |(index, _)| index);
@@ -157,16 +183,35 @@ pub(crate) fn of_name(name: &str) -> Hint {
     for word in words(name) {
         if one_of(word, &["ssn"]) || (one_of(word, &["security"]) && one_of(last, &["social"])) {
             hint = Hint::Ssn;
+        } else if one_of(word, NATIONAL) || is_fiscal(last, word) {
+            hint = Hint::National;
         } else if one_of(word, PHONE) || ends_with_phone(word) {
             hint = Hint::Phone;
         }
         last = word;
+    }
+    // `steuer_id` and `national_id` end with the word that speaks of others' identifiers elsewhere.
+    if hint == Hint::National {
+        return hint;
     }
     if one_of(last, NOT_A_NUMBER) || (hint == Hint::None && one_of(last, ID)) {
         Hint::Id
     } else {
         hint
     }
+}
+
+/// `codice fiscale`, `national_id`, `steuer-id`: two words that tell together.
+fn is_fiscal(first: &str, second: &str) -> bool {
+    (one_of(first, &["codice"]) && one_of(second, &["fiscale"]))
+        || (one_of(first, &["national", "steuer"]) && one_of(second, &["id", "number"]))
+}
+
+/// Whether one of these words stands right before a place, at most a space or two off.
+pub(crate) fn follows(text: &str, place: usize, words: &[&str]) -> bool {
+    let rest = text.get(..place).unwrap_or("");
+    let trimmed = rest.trim_end_matches([' ', '.', ':']);
+    rest.len() - trimmed.len() <= 2 && one_of(last_word(trimmed), words)
 }
 
 /// The kind that a property's name speaks of, to choose the mask of a rule.
@@ -177,6 +222,7 @@ pub(crate) fn kind_of_name(name: &str) -> Option<Kind> {
     match of_name(name) {
         Hint::Phone => Some(Kind::Phone),
         Hint::Ssn => Some(Kind::Ssn),
+        Hint::National => Some(Kind::NationalId),
         Hint::None | Hint::Id | Hint::Call => None,
     }
 }

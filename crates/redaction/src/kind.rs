@@ -20,6 +20,11 @@ pub enum Kind {
     Iban,
     /// A US social security number.
     Ssn,
+    /// A national identity number of another country, which passes its check.
+    #[serde(rename = "national_id")]
+    NationalId,
+    /// An IP address.
+    Ip,
     /// A credential of a well-known form: key, token, private key, password in a URL.
     Secret,
     /// A text that could not be inspected within the bounds, and so is treated as the worst.
@@ -35,6 +40,8 @@ impl Kind {
             Self::Card => "card",
             Self::Iban => "iban",
             Self::Ssn => "ssn",
+            Self::NationalId => "national_id",
+            Self::Ip => "ip",
             Self::Secret => "secret",
             Self::Uninspectable => "uninspectable",
         }
@@ -45,7 +52,13 @@ impl Kind {
         match self {
             Self::Email => "***@***",
             Self::Phone => "***-***",
-            Self::Card | Self::Iban | Self::Ssn | Self::Secret | Self::Uninspectable => MASK,
+            Self::Card
+            | Self::Iban
+            | Self::Ssn
+            | Self::NationalId
+            | Self::Ip
+            | Self::Secret
+            | Self::Uninspectable => MASK,
         }
     }
 
@@ -57,6 +70,8 @@ impl Kind {
             "card" | "credit_card" | "payment_card" | "pan" => Some(Self::Card),
             "iban" | "bank_account" => Some(Self::Iban),
             "ssn" => Some(Self::Ssn),
+            "national_id" | "national_identifier" => Some(Self::NationalId),
+            "ip" | "ip_address" => Some(Self::Ip),
             "secret" => Some(Self::Secret),
             _ => None,
         }
@@ -67,11 +82,13 @@ impl Kind {
         match self {
             Self::Phone => 0,
             Self::Email => 1,
-            Self::Ssn => 2,
-            Self::Iban => 3,
-            Self::Card => 4,
-            Self::Secret => 5,
-            Self::Uninspectable => 6,
+            Self::Ip => 2,
+            Self::NationalId => 3,
+            Self::Ssn => 4,
+            Self::Iban => 5,
+            Self::Card => 6,
+            Self::Secret => 7,
+            Self::Uninspectable => 8,
         }
     }
 }
@@ -87,7 +104,7 @@ pub(crate) const MASK: &str = "***";
 
 /// A small set of kinds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Kinds(u8);
+pub(crate) struct Kinds(u16);
 
 impl Kinds {
     /// No kind.

@@ -84,7 +84,7 @@ fn look(
     }
 }
 
-/// What a JSON number is: a card by its digits, a phone or social security number by its name.
+/// What a JSON number is: a card by its digits, a phone, social security or identity number by its name.
 pub(crate) fn kind_of_number(number: &Number, name: Option<&str>) -> Option<Kind> {
     let integer = match number.as_u64() {
         Some(integer) => integer,
@@ -103,6 +103,7 @@ pub(crate) fn kind_of_number(number: &Number, name: Option<&str>) -> Option<Kind
     match name.map_or(Hint::None, hint::of_name) {
         Hint::Phone => (integer < 1_000_000_000_000_000).then_some(Kind::Phone),
         Hint::Ssn => ssn::is_valid(format!("{integer:09}").as_bytes()).then_some(Kind::Ssn),
+        Hint::National => (integer < 1_000_000_000_000_000).then_some(Kind::NationalId),
         Hint::Call | Hint::Id | Hint::None => None,
     }
 }

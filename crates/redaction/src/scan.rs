@@ -6,7 +6,7 @@
 use crate::class::Traits;
 use crate::decode::decode;
 use crate::detect::groups::{Group, Numbers, measure};
-use crate::detect::{card, email, iban, phone, secret, ssn};
+use crate::detect::{card, email, iban, identity, ip, phone, secret, ssn};
 use crate::encoded;
 use crate::hint::{self, Hint};
 use crate::hit::{Cluster, Finding, Hit, cluster};
@@ -110,6 +110,12 @@ impl Scanner {
             email::find(text, hits);
             secret::find_in_urls(text, hits);
         }
+        if traits.may_be_v4() {
+            ip::find_v4(text, hits);
+        }
+        if traits.may_be_v6() {
+            ip::find_v6(text, hits);
+        }
         if traits.digits < 5 {
             return;
         }
@@ -123,6 +129,7 @@ impl Scanner {
         };
         if traits.digits >= 7 {
             phone::find(&numbers, hits);
+            identity::find(&numbers, hits);
         }
         if traits.digits >= 9 {
             ssn::find(&numbers, hits);
@@ -180,12 +187,14 @@ impl Scanner {
 fn named(numbers: &Numbers<'_>, traits: Traits, name: &str) -> Option<Kind> {
     let phone = phone::may_be_named(numbers.text, traits.digits);
     let ssn = traits.digits == 9 && numbers.text.len() <= 16;
-    if !phone && !ssn {
+    let national = (7..=15).contains(&traits.digits) && numbers.text.len() <= 24;
+    if !phone && !ssn && !national {
         return None;
     }
     match hint::of_name(name) {
         Hint::Phone if phone && !numbers.meets_date(0, numbers.groups.len()) => Some(Kind::Phone),
         Hint::Ssn if ssn => Some(Kind::Ssn),
-        Hint::Phone | Hint::Ssn | Hint::Call | Hint::Id | Hint::None => None,
+        Hint::National if national => Some(Kind::NationalId),
+        Hint::Phone | Hint::Ssn | Hint::National | Hint::Call | Hint::Id | Hint::None => None,
     }
 }

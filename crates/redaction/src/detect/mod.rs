@@ -7,6 +7,8 @@ pub(crate) mod card;
 pub(crate) mod email;
 pub(crate) mod groups;
 pub(crate) mod iban;
+pub(crate) mod identity;
+pub(crate) mod ip;
 pub(crate) mod national;
 pub(crate) mod phone;
 pub(crate) mod secret;

@@ -78,7 +78,7 @@ fn announced(numbers: &Numbers<'_>, index: usize) -> Option<Found> {
     let told = match hint::before_number(numbers.text, group.start) {
         Hint::Phone => true,
         Hint::Call => digits >= 9,
-        Hint::Ssn | Hint::Id | Hint::None => false,
+        Hint::Ssn | Hint::National | Hint::Id | Hint::None => false,
     };
     (told && !numbers.meets_date(index, last)).then_some(Found {
         start: group.start,

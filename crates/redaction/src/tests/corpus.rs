@@ -173,6 +173,204 @@ fn ssn(rng: &mut ChaCha8Rng) -> String {
     format!("{area:03}{gap}{group:02}{gap}{serial:04}")
 }
 
+fn ip_v4(rng: &mut ChaCha8Rng) -> String {
+    let first = *[10, 62, 81, 89, 172, 185, 192, 203, 223]
+        .choose(rng)
+        .unwrap();
+    let [b, c, d] = rng.random::<[u8; 3]>();
+    format!("{first}.{b}.{c}.{d}")
+}
+
+fn ip_v6(rng: &mut ChaCha8Rng) -> String {
+    let prefix = pick(rng, &["2001:db8", "2a02:8108", "fd00:1234", "fe80:0"]);
+    match rng.random_range(0..4) {
+        0 => format!("{prefix}::{}", hex(rng, 4)),
+        1 => format!("{prefix}:{}::{}", hex(rng, 3), hex(rng, 1)),
+        2 => format!("::ffff:{}", ip_v4(rng)),
+        _ => {
+            let groups: Vec<_> = (0..6).map(|_| hex(rng, 4)).collect();
+            format!("{prefix}:{}", groups.join(":")).to_uppercase()
+        }
+    }
+}
+
+/// A number in its parts, or in one, as people write either.
+fn parted(rng: &mut ChaCha8Rng, number: &str, sizes: &[usize], gap: &str) -> String {
+    if rng.random() {
+        return number.to_owned();
+    }
+    let mut rest = number;
+    let mut parts = Vec::new();
+    for size in sizes {
+        let (part, tail) = rest.split_at(*size);
+        parts.push(part);
+        rest = tail;
+    }
+    parts.join(gap)
+}
+
+fn german_tax(rng: &mut ChaCha8Rng) -> String {
+    use rand::seq::SliceRandom;
+    // Nine of the ten digits, one of them twice.
+    let mut digits: Vec<u32> = (0..10).collect();
+    digits.shuffle(rng);
+    digits.pop();
+    digits.push(digits[0]);
+    digits.shuffle(rng);
+    if digits[0] == 0 {
+        let other = digits.iter().position(|digit| *digit != 0).unwrap();
+        digits.swap(0, other);
+    }
+    let mut product = 10;
+    for digit in &digits {
+        let sum = (digit + product) % 10;
+        product = if sum == 0 { 10 } else { sum } * 2 % 11;
+    }
+    digits.push((11 - product) % 10);
+    let number: String = digits.iter().map(u32::to_string).collect();
+    parted(rng, &number, &[2, 3, 3, 3], " ")
+}
+
+fn birthday(rng: &mut ChaCha8Rng) -> (u64, u64, u64) {
+    (
+        rng.random_range(30..=99),
+        rng.random_range(1..=12),
+        rng.random_range(1..=28),
+    )
+}
+
+fn german_insurance(rng: &mut ChaCha8Rng) -> String {
+    let (year, month, day) = birthday(rng);
+    let head = format!("{:02}{day:02}{month:02}{year:02}", rng.random_range(2..=89));
+    let letter = rng.random_range(b'A'..=b'Z');
+    let serial = fill(rng, "##");
+    let all = format!("{head}{:02}{serial}", letter - b'A' + 1);
+    let sum: u32 = all
+        .bytes()
+        .zip([2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1])
+        .map(|(digit, weight)| u32::from(digit - b'0') * weight)
+        .map(|product| product / 10 + product % 10)
+        .sum();
+    let number = format!("{head}{}{serial}{}", char::from(letter), sum % 10);
+    parted(rng, &number, &[2, 6, 1, 3], " ")
+}
+
+fn french(rng: &mut ChaCha8Rng) -> String {
+    let (year, month, _) = birthday(rng);
+    let sex = rng.random_range(1..=2);
+    let place = match rng.random_range(0..10) {
+        0 => "2A".to_owned(),
+        1 => "2B".to_owned(),
+        _ => format!("{:02}", rng.random_range(1..=95)),
+    };
+    let body = format!("{sex}{year}{month:02}{place}{}", fill(rng, "######"));
+    let digits = body.replace("2A", "19").replace("2B", "18");
+    // The place stands where it stands in both.
+    let (head, _) = body.split_at(5);
+    let (_, tail) = digits.split_at(5);
+    let digits = format!("{head}{tail}");
+    let key = 97 - digits.parse::<u64>().unwrap() % 97;
+    parted(rng, &format!("{body}{key:02}"), &[1, 2, 2, 2, 3, 3, 2], " ")
+}
+
+fn spanish(rng: &mut ChaCha8Rng) -> String {
+    const LETTERS: &[u8] = b"TRWAGMYFPDXBNJZSQVHLCKE";
+    let letter = |number: usize| char::from(LETTERS[number % 23]);
+    let gap = pick(rng, &["", "-", " "]);
+    if rng.random() {
+        let number: usize = rng.random_range(1_000_000..99_999_999);
+        return format!("{number:08}{gap}{}", letter(number));
+    }
+    let (first, number): (usize, usize) = (rng.random_range(0..3), rng.random_range(1..9_999_999));
+    let sign = letter(first * 10_000_000 + number);
+    format!("{}{gap}{number:07}{gap}{sign}", ['X', 'Y', 'Z'][first])
+}
+
+fn italian(rng: &mut ChaCha8Rng) -> String {
+    const ODD: [u32; 26] = [
+        1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24,
+        23,
+    ];
+    let (year, _, day) = birthday(rng);
+    let month = pick(
+        rng,
+        &["A", "B", "C", "D", "E", "H", "L", "M", "P", "R", "S", "T"],
+    );
+    let body = format!(
+        "{}{year}{month}{day:02}{}",
+        fill(rng, "@@@@@@"),
+        fill(rng, "@###")
+    );
+    let sum: u32 = body
+        .chars()
+        .enumerate()
+        .map(|(index, c)| {
+            let order = c
+                .to_digit(10)
+                .unwrap_or_else(|| c.to_digit(36).unwrap() - 10);
+            if index % 2 == 0 {
+                ODD[usize::try_from(order).unwrap()]
+            } else {
+                order
+            }
+        })
+        .sum();
+    let check = char::from_u32(u32::from('A') + sum % 26).unwrap();
+    let number = format!("{body}{check}");
+    if rng.random() {
+        number
+    } else {
+        number.to_lowercase()
+    }
+}
+
+fn dutch(rng: &mut ChaCha8Rng) -> String {
+    loop {
+        let number = fill(rng, "N########");
+        let sum: u32 = number
+            .bytes()
+            .zip([9, 8, 7, 6, 5, 4, 3, 2, 10])
+            .map(|(digit, weight)| u32::from(digit - b'0') * weight)
+            .sum();
+        if sum.is_multiple_of(11) {
+            let (a, rest) = number.split_at(4);
+            let (b, c) = rest.split_at(2);
+            return match rng.random_range(0..3) {
+                0 => format!("{a}.{b}.{c}"),
+                1 => format!("BSN {number}"),
+                _ => format!("burgerservicenummer: {number}"),
+            };
+        }
+    }
+}
+
+fn polish(rng: &mut ChaCha8Rng) -> String {
+    let (year, month, day) = birthday(rng);
+    let century = *[0, 20].choose(rng).unwrap();
+    let body = format!("{year}{:02}{day:02}{}", month + century, fill(rng, "####"));
+    let sum: u32 = body
+        .bytes()
+        .zip([1, 3, 7, 9, 1, 3, 7, 9, 1, 3])
+        .map(|(digit, weight)| u32::from(digit - b'0') * weight)
+        .sum();
+    format!("{body}{}", (10 - sum % 10) % 10)
+}
+
+fn belgian(rng: &mut ChaCha8Rng) -> String {
+    let (year, month, day) = birthday(rng);
+    let body = format!("{year}{month:02}{day:02}{:03}", rng.random_range(1..=997));
+    let born: u64 = *[0, 2_000_000_000].choose(rng).unwrap();
+    let key = 97 - (born + body.parse::<u64>().unwrap()) % 97;
+    let (y, rest) = body.split_at(2);
+    let (m, rest) = rest.split_at(2);
+    let (d, n) = rest.split_at(2);
+    match rng.random_range(0..3) {
+        0 => format!("{body}{key:02}"),
+        1 => format!("{y}.{m}.{d}-{n}.{key:02}"),
+        _ => format!("{y}{m}{d}-{n}-{key:02}"),
+    }
+}
+
 /// The ways in which numbers of many countries are written.
 const PHONES: &[&str] = &[
     "+1N##N######",
@@ -279,7 +477,7 @@ fn found(name: &str, seed: u64, generate: impl Fn(&mut ChaCha8Rng) -> String) ->
                     .trim_start_matches(|c: char| !c.is_alphanumeric())
                     .len();
             let announced = value.find(|c: char| c.is_ascii_digit()).unwrap_or(0);
-            let from = if value.starts_with(['t', 'p', 'm']) && !value.contains('@') {
+            let from = if value.starts_with(['t', 'p', 'm', 'B', 'b']) && !value.contains('@') {
                 announced
             } else {
                 digits
@@ -308,6 +506,16 @@ fn of_structured_identifiers_at_least_99_in_100_are_found() {
     assert!(found("payment cards", 2, card) >= 0.99);
     assert!(found("IBANs", 3, iban) >= 0.99);
     assert!(found("US social security numbers", 4, ssn) >= 0.99);
+    assert!(found("IP addresses, version 4", 7, ip_v4) >= 0.99);
+    assert!(found("IP addresses, version 6", 8, ip_v6) >= 0.99);
+    assert!(found("German tax ids", 9, german_tax) >= 0.99);
+    assert!(found("German insurance numbers", 10, german_insurance) >= 0.99);
+    assert!(found("French NIR", 11, french) >= 0.99);
+    assert!(found("Spanish DNI and NIE", 12, spanish) >= 0.99);
+    assert!(found("Italian codici fiscali", 13, italian) >= 0.99);
+    assert!(found("Dutch BSN", 14, dutch) >= 0.99);
+    assert!(found("Polish PESEL", 15, polish) >= 0.99);
+    assert!(found("Belgian national numbers", 16, belgian) >= 0.99);
 }
 
 #[test]
@@ -325,7 +533,7 @@ const SENTENCES: &[&str] = &[
     "Temperatures between -12.5 and 38.4 degrees were measured at 52.520008, 13.404954.",
     "Flight LH 2034 leaves gate B 27 at 06:45 and arrives at 11:05.",
     "The parcel weighs 12.400 kg and measures 120 x 60 x 45 cm.",
-    "Use ports 8080, 8443 and 9090-9099 on 192.168.100.12.",
+    "Use ports 8080, 8443 and 9090-9099 on 127.0.0.1, mask 255.255.255.0.",
     "He won 6-4 3-6 7-5 after 2 h 45 min in front of 15 000 people.",
     "ISBN 978-3-16-148410-0 costs $24.99; the older 0-306-40615-2 is out of print.",
     "Between 1998 and 2007 the town grew from 12 000 to 45 000 people.",
@@ -376,7 +584,11 @@ fn clean_time(rng: &mut ChaCha8Rng) -> String {
 }
 
 fn clean_id(rng: &mut ChaCha8Rng) -> String {
-    match rng.random_range(0..12) {
+    match rng.random_range(0..16) {
+        12 => format!("order {}", fill(rng, "N##########")),
+        13 => format!("version {}", fill(rng, "#.#.##.#")),
+        14 => fill(rng, "########@@@"),
+        15 => fill(rng, "#########"),
         0 => format!(
             "{}-{}-4{}-a{}-{}",
             hex(rng, 8),

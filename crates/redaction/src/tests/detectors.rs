@@ -143,7 +143,7 @@ fn integers_dates_times_codes_and_ids_are_not_phone_numbers() {
         "01-02-2025 12:30",
         "1724589000",
         "1724589000123",
-        "192.168.100.100",
+        "127.100.100.100",
         "10.15.7",
         "1.234.567,89",
         "1,234,567.89 EUR",
@@ -401,4 +401,134 @@ fn overlapping_findings_become_one_stretch() {
         text("a@example.com and 4111111111111111"),
         "***@*** and ***"
     );
+}
+
+#[test]
+fn addresses_of_machines_are_found_in_both_versions() {
+    for text in [
+        "203.0.113.77",
+        "8.8.8.8",
+        "192.168.100.12",
+        "2001:db8::1",
+        "2001:DB8:0:0:8:800:200C:417A",
+        "fe80::1ff:fe23:4567:890a",
+        "::ffff:203.0.113.77",
+        "64:ff9b::203.0.113.77",
+    ] {
+        for sentence in [
+            text.to_owned(),
+            format!("from {text}, twice"),
+            format!("It was {text}."),
+            format!("[{text}]:8443"),
+            format!("{{\"ip\":\"{text}\"}}"),
+            format!("http://{text}/"),
+            format!("{text}/24"),
+            format!("ip={text}&x"),
+        ] {
+            one(&sentence, Kind::Ip, text);
+        }
+    }
+    let (port, range) = ("203.0.113.7:8080", "203.0.113.1-203.0.113.9");
+    one(port, Kind::Ip, "203.0.113.7");
+    assert_eq!(
+        seen(range),
+        [(Kind::Ip, "203.0.113.1"), (Kind::Ip, "203.0.113.9")]
+    );
+}
+
+#[test]
+fn what_only_looks_like_an_address_or_names_no_machine_stays() {
+    for text in [
+        "127.0.0.1",
+        "0.0.0.0",
+        "255.255.255.0",
+        "224.0.0.251",
+        "::1",
+        "::",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "01.2.3.4",
+        "v1.2.3.4",
+        "version 10.15.7.1",
+        "section 4.2.1.3",
+        "lib-1.2.3.4-r0",
+        "lib_1.2.3.4",
+        "1.2.3.4.tar.gz",
+        "12:30:45",
+        "00:1a:2b:3c:4d:5e",
+        "std::fmt::Debug",
+        "a::b",
+        "add::cafe",
+        "dead:beef",
+        "1::2",
+    ] {
+        clean(text);
+    }
+}
+
+#[test]
+fn identity_numbers_of_seven_countries_are_found() {
+    for text in [
+        "86095742719",
+        "86 095 742 719",
+        "15 070649 C 103",
+        "65170839J003",
+        "1 84 12 76 451 089 46",
+        "184127645108946",
+        "2 69 05 49 588 157 80",
+        "12345678Z",
+        "12.345.678-Z",
+        "X1234567L",
+        "x-1234567-l",
+        "RSSMRA85T10A562S",
+        "rssmra85t10a562s",
+        "44051401359",
+        "85.07.30-033.28",
+        "85073003328",
+        "1112.22.333",
+    ] {
+        for sentence in [
+            text.to_owned(),
+            format!("It is {text}, he says."),
+            format!("({text})"),
+            format!("<td>{text}</td>"),
+        ] {
+            one(&sentence, Kind::NationalId, text);
+        }
+    }
+    one("BSN: 111222333", Kind::NationalId, "111222333");
+    one("BSN 111 222 333", Kind::NationalId, "111 222 333");
+    let named = json!({"bsn": 111_222_333, "national_id": "12345678901", "steuer_id": "1"});
+    assert_eq!(
+        guard(named),
+        json!({"bsn": 0, "national_id": "***", "steuer_id": "1"})
+    );
+}
+
+#[test]
+fn numbers_that_fail_their_check_or_stand_in_another_are_no_identity_numbers() {
+    for text in [
+        "86095742718",
+        "86905742719",
+        "65170839J008",
+        "184127645108947",
+        "12345678A",
+        "X1234567M",
+        "RSSMRA85T10A562T",
+        "44051401358",
+        "85.07.30-033.29",
+        "1112.22.334",
+        "111222333",
+        "order 86095742719",
+        "ORD-86095742719",
+        "86095742719-1",
+        "A86095742719",
+        "860957427190",
+    ] {
+        assert!(
+            !seen(text).iter().any(|(kind, _)| *kind == Kind::NationalId),
+            "in {text}"
+        );
+    }
 }
