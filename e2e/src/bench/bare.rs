@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Pool, PrincipalName, SpanId, TraceId};
+use portcullis_domain::{Clock, ManualClock, Pool, PrincipalName, SpanId, TraceId};
 use portcullis_mcp_runtime::connectors::{Connectors, EffectMark, Invocation, NATIVE, ToolRef};
 use portcullis_store::{ConnectOptions, RegionStore};
 use secrecy::SecretString;
@@ -87,11 +87,13 @@ impl Orders {
             },
             arguments,
             region: &self.region,
+            ticket: None,
             intent: None,
             upstream_key: None,
             trace_id: TraceId::from_bytes([1; 16]),
             span_id: SpanId::from_bytes([1; 8]),
-            now: std::time::SystemTime::now().into(),
+            // No read looks at it.
+            now: ManualClock::at(0).now(),
             mark: &EffectMark::default(),
         };
         let output = self.connectors.invoke(invocation).await;
