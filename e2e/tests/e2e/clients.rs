@@ -106,7 +106,7 @@ async fn the_python_client_of_a_principal_without_these_grants_sees_no_tool() {
             {"list": true},
             {"call": "orders.get", "arguments": {"orderId": "x"}},
         ]);
-        let answer = drive(platform, &Grants::of(&["flags.read"]), mode, steps).await;
+        let answer = drive(platform, &Grants::of(&["reports.read"]), mode, steps).await;
         assert_eq!(answer["steps"][0]["tools"], json!([]), "{answer}");
         assert_eq!(answer["steps"][1]["error"]["code"], -32_602, "{answer}");
     }

@@ -8,7 +8,9 @@ use portcullis_store::grants::NewGrant;
 use portcullis_store::outbox::NewOutboxEntry;
 use portcullis_store::tenants::NewTenant;
 use portcullis_store::tools::{NewTool, Registered};
-use portcullis_store::{ControlTx, epoch, grants, limits, outbox, principals, tenants, tools};
+use portcullis_store::{
+    ControlTx, Page, epoch, grants, limits, outbox, principals, tenants, tools,
+};
 use serde_json::json;
 
 use super::super::error::{UpError, demo};
@@ -49,7 +51,13 @@ struct Person {
 const PEOPLE: [Person; 4] = [
     Person {
         name: AGENT,
-        scopes: &["orders.read"],
+        scopes: &[
+            "orders.read",
+            "flags.read",
+            "flags.write:dev",
+            "flags.write:staging",
+            "flags.write:prod",
+        ],
         secret: true,
     },
     // Without any grant, to see what such a one sees.
@@ -89,7 +97,8 @@ impl Made {
     }
 }
 
-/// Makes the tenant where it is missing, and gives its tools the definitions of this version.
+/// Makes the tenant where it is missing, gives its tools the definitions of this version, and its
+/// people the grants that they never had.
 pub(super) async fn ensure(
     demo: &Demo,
     stores: &Stores,
@@ -109,6 +118,9 @@ pub(super) async fn ensure(
         create(demo, &mut tx, api, clock).await?;
     }
     changed |= register_tools(&mut tx, clock).await?;
+    for person in &PEOPLE {
+        changed |= ensure_grants(person, &mut tx, clock).await?;
+    }
     let clients = clients(&mut tx).await?;
     if changed {
         epoch::bump(&mut tx, "tenant", clock.now()).await?;
@@ -155,31 +167,48 @@ async fn create_person(
     let id = mint(clock)?;
     principals::create(tx, id, &name, region, now).await?;
     note(tx, clock, "principal.create", person.name).await?;
-    for text in person.scopes {
-        let scope: Scope = text.parse().map_err(demo)?;
-        let new = NewGrant {
-            id: mint(clock)?,
-            principal: id,
-            scope: &scope,
-            purpose: None,
-            granted_by: ACTOR,
-            expires_at: None,
-        };
-        grants::create(tx, &new, now).await?;
-        note(
-            tx,
-            clock,
-            "grant.create",
-            &format!("{} {text}", person.name),
-        )
-        .await?;
-    }
     let file: PrincipalLimits = serde_json::from_str(LIMITS).map_err(demo)?;
     if file.principal == name {
         limits::set(tx, Some(id), file.limits, file.stop_rules, now).await?;
         note(tx, clock, "limits.set", person.name).await?;
     }
     Ok(())
+}
+
+/// Gives a person the grants of the demo that it never had; says whether any was new. One that was
+/// revoked or has ended stays so.
+async fn ensure_grants(
+    person: &Person,
+    tx: &mut ControlTx,
+    clock: &dyn Clock,
+) -> Result<bool, UpError> {
+    let now = clock.now();
+    let name: PrincipalName = person.name.parse().map_err(demo)?;
+    // Somebody may have removed it since.
+    let Some(principal) = principals::by_name(tx, &name).await? else {
+        return Ok(false);
+    };
+    let had = grants::list(tx, principal.id, Page::first(1_000)).await?;
+    let mut changed = false;
+    for text in person.scopes {
+        let scope: Scope = text.parse().map_err(demo)?;
+        if had.iter().any(|grant| grant.scope == scope) {
+            continue;
+        }
+        let new = NewGrant {
+            id: mint(clock)?,
+            principal: principal.id,
+            scope: &scope,
+            purpose: None,
+            granted_by: ACTOR,
+            expires_at: None,
+        };
+        grants::create(tx, &new, now).await?;
+        let subject = format!("{} {text}", person.name);
+        note(tx, clock, "grant.create", &subject).await?;
+        changed = true;
+    }
+    Ok(changed)
 }
 
 /// Registers the native tools; says whether any of them is new or has another definition now.
