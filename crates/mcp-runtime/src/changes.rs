@@ -73,8 +73,17 @@ impl ChangeError {
         match self {
             Self::Record(fault) => match fault {
                 RecordFault::Write(error) => !matches!(error, RecordError::Rejected { .. }),
-                RecordFault::Entropy(_) | RecordFault::NoPool(_) => true,
-                RecordFault::Seal(_) | RecordFault::Canonical(_) | RecordFault::Sign(_) => false,
+                RecordFault::Entropy(_)
+                | RecordFault::NoPool(_)
+                | RecordFault::Claim(_)
+                | RecordFault::Uncertain(_) => true,
+                RecordFault::Seal(_)
+                | RecordFault::Canonical(_)
+                | RecordFault::Sign(_)
+                | RecordFault::Closed
+                | RecordFault::Answer(_)
+                | RecordFault::NotACall
+                | RecordFault::NoPolicy => false,
             },
             Self::Actor | Self::Action(_) | Self::Detail(_) | Self::Taken => false,
         }

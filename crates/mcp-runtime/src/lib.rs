@@ -9,6 +9,7 @@ pub mod challenge;
 pub mod changes;
 pub mod connectors;
 pub mod gate;
+pub mod reaper;
 pub mod refusals;
 pub mod rooms;
 pub mod seam;

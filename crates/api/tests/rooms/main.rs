@@ -5,9 +5,13 @@
 #[cfg(test)]
 mod changing;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 #[path = "../tokens/cluster.rs"]
 mod cluster;
 #[cfg(test)]
 mod misbehaving;
 #[cfg(test)]
 mod platform;
+#[cfg(test)]
+mod writes;

@@ -21,9 +21,10 @@ use portcullis_keys::{LocalKeys, entropy};
 use portcullis_mcp_runtime::catalog::Violation;
 use portcullis_mcp_runtime::connectors::native;
 use portcullis_mcp_runtime::connectors::{
-    Connector, Connectors, Effects, Invocation, ToolError, ToolFuture, ToolOutput, ToolRef,
+    Connector, Connectors, Effects, Invocation, NATIVE, ToolError, ToolFuture, ToolOutput, ToolRef,
 };
 use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
+use portcullis_mcp_runtime::reaper;
 use portcullis_mcp_runtime::refusals::RefusalCounts;
 use portcullis_mcp_runtime::rooms::admit::Turnstiles;
 use portcullis_mcp_runtime::seam;
@@ -32,15 +33,18 @@ use portcullis_mcp_runtime::token::{
     NetworkPrefix, PlatformIssuer, TokenVerifier, TrustedProxies, VerifierParts,
 };
 use portcullis_redaction::FieldRule;
+use portcullis_store::claims::ClaimRow;
 use portcullis_store::grants::NewGrant;
 use portcullis_store::policies::NewPolicy;
 use portcullis_store::records::{self, RecordRow};
+use portcullis_store::sweeper::RegionSweeper;
 use portcullis_store::tools::NewTool;
 use portcullis_store::writer::WriterOptions;
 use portcullis_store::{
-    ConnectOptions, ControlStore, RecordWriter, RegionStore, clients, epoch, grants, migrate,
-    policies, principals, roles, tenants, tools,
+    ConnectOptions, ControlStore, ControlTx, Page, RecordWriter, RegionStore, claims, clients,
+    epoch, grants, migrate, orders, policies, principals, roles, tenants, tools,
 };
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -48,7 +52,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, binaries};
+use crate::writes::{self, Writes};
 
 const NOW: i64 = 1_760_000_040;
 const URL: &str = "https://gate.example.com";
@@ -105,17 +110,25 @@ impl Connector for Puppet {
     }
 }
 
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Agent {
+    One,
+    Two,
+}
+
 /// A replica and what a test needs of it.
 pub(crate) struct Platform {
     pub(crate) gate: Arc<Gate>,
     pub(crate) puppet: Arc<Puppet>,
+    pub(crate) counter: Arc<Writes>,
+    pub(crate) remote: Arc<Writes>,
     pub(crate) tenant: Id<Tenant>,
     client: Id<Principal>,
-    region: RegionStore,
     router: Router,
-    token: String,
+    tokens: [String; 2],
     // Last, so that the connections are gone before the server.
-    _cluster: Cluster,
+    cluster: Cluster,
 }
 
 impl Platform {
@@ -123,13 +136,18 @@ impl Platform {
         let cluster = Cluster::start().await;
         let clock = Arc::new(ManualClock::at(NOW));
         let control = cluster.open().await;
-        let region = open_region(&cluster, clock.now()).await;
+        let regions = open_regions(&cluster, clock.now()).await;
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("keys.json");
         let keys = Arc::new(LocalKeys::open_or_create(&path, clock.now()).unwrap());
-        let (tenant, client) = seed(&control, clock.as_ref()).await;
+        let (tenant, [client, other]) = seed(&control, clock.as_ref()).await;
         let puppet = Arc::new(Puppet::default());
         let connector: Arc<Puppet> = Arc::clone(&puppet);
+        let (counter, remote) = (Arc::new(Writes::new(false)), Arc::new(Writes::new(true)));
+        let connectors = Connectors::native()
+            .with(connector)
+            .with(Arc::<Writes>::clone(&counter))
+            .named("remote", Arc::<Writes>::clone(&remote));
         let clock: Arc<dyn Clock> = clock;
         let gate = Arc::new(Gate {
             settings: settings(call_deadline),
@@ -141,19 +159,13 @@ impl Platform {
                 limits(),
             ),
             verifier: verifier(&control, &keys, &clock),
-            regions: HashMap::from([(
-                Pool::EuWest,
-                Region {
-                    store: region.clone(),
-                    writer: RecordWriter::start(&region, WriterOptions::default()),
-                },
-            )]),
+            regions,
             keys: Arc::clone(&keys),
             clock: Arc::clone(&clock),
             control: control.clone(),
             turnstiles: Turnstiles::default(),
             refusals: RefusalCounts::default(),
-            connectors: Connectors::native().with(connector),
+            connectors,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
@@ -164,16 +176,17 @@ impl Platform {
         };
         let oauth = OAuth::new(Arc::new(control), keys, clock, settings).unwrap();
         let router = seam::router(Arc::clone(&gate)).merge(oauth_router(Arc::new(oauth)));
-        let token = token(&router, client).await;
+        let tokens = [token(&router, client).await, token(&router, other).await];
         Self {
             gate,
             puppet,
+            counter,
+            remote,
             tenant,
             client,
-            region,
             router,
-            token,
-            _cluster: cluster,
+            tokens,
+            cluster,
         }
     }
 
@@ -185,13 +198,114 @@ impl Platform {
 
     /// Calls `orders.get` with a body.
     pub(crate) async fn send_body(&self, body: Body) -> (StatusCode, Value) {
+        let request = self.request(Agent::One, "/t/acme/tools/orders.get");
+        send(&self.router, request.body(body).unwrap()).await
+    }
+
+    /// Calls a mutating tool with a key in the header.
+    pub(crate) async fn write(
+        &self,
+        agent: Agent,
+        tool: &str,
+        key: &str,
+        arguments: &Value,
+    ) -> (StatusCode, Value) {
+        let request = self
+            .request(agent, &format!("/t/acme/tools/{tool}"))
+            .header("idempotency-key", key)
+            .body(Body::from(arguments.to_string()));
+        send(&self.router, request.unwrap()).await
+    }
+
+    /// Calls a mutating tool with nothing beside its arguments.
+    pub(crate) async fn bare(&self, tool: &str, arguments: &Value) -> (StatusCode, Value) {
+        let request = self
+            .request(Agent::One, &format!("/t/acme/tools/{tool}"))
+            .body(Body::from(arguments.to_string()));
+        send(&self.router, request.unwrap()).await
+    }
+
+    /// Calls a mutating tool over MCP, with a key in `_meta`.
+    pub(crate) async fn mcp(&self, tool: &str, key: Option<Value>, arguments: &Value) -> Value {
+        let mut params = json!({ "name": tool, "arguments": arguments });
+        if let Some(key) = key {
+            params["_meta"] = json!({ "dev.portcullis/idempotency-key": key });
+        }
+        let message =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let request = self
+            .request(Agent::One, "/t/acme/mcp")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2025-11-25")
+            .body(Body::from(message.to_string()));
+        send(&self.router, request.unwrap()).await.1
+    }
+
+    fn request(&self, agent: Agent, path: &str) -> http::request::Builder {
         // No job follows the epoch here: the test itself says what changed.
         self.gate.snapshots.confirm(tokio::time::Instant::now());
-        let request = Request::post("/t/acme/tools/orders.get")
-            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+        let token = match agent {
+            Agent::One => &self.tokens[0],
+            Agent::Two => &self.tokens[1],
+        };
+        Request::post(path)
+            .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, "application/json")
-            .body(body);
-        send(&self.router, request.unwrap()).await
+    }
+
+    /// Publishes what `change` makes of the policy that the tenant began with.
+    pub(crate) async fn publish(&self, change: impl FnOnce(String) -> String) {
+        let now = self.gate.clock.now();
+        let source = change(policy());
+        let mut tx = self.gate.control.begin(self.tenant).await.unwrap();
+        publish(&mut tx, &source, now).await;
+        let epoch = epoch::bump(&mut tx, "policy", now).await.unwrap();
+        tx.commit().await.unwrap();
+        self.gate.snapshots.note_change(self.tenant, epoch);
+    }
+
+    /// The tenant's claims.
+    pub(crate) async fn claims(&self) -> Vec<ClaimRow> {
+        let store = &self.gate.regions[&Pool::EuWest].store;
+        let mut tx = store.begin(self.tenant).await.unwrap();
+        claims::list(&mut tx, None, Page::first(100)).await.unwrap()
+    }
+
+    /// How many orders a pool has: the effects of `counter.add`.
+    pub(crate) async fn orders(&self, pool: Pool) -> i64 {
+        let store = &self.gate.regions[&pool].store;
+        let mut tx = store.begin(self.tenant).await.unwrap();
+        orders::count(&mut tx).await.unwrap()
+    }
+
+    /// Ends every lease, as if each replica had died ten seconds ago.
+    pub(crate) fn expire(&self) {
+        let sql = "update claims set lease_until = now() - interval '1 second'";
+        self.administer(Pool::EuWest, sql);
+    }
+
+    /// Closes the one expired claim, as the job does.
+    pub(crate) async fn reap(&self) -> bool {
+        let url = self.cluster.url(roles::SWEEPER, database(Pool::EuWest));
+        let sweeper = RegionSweeper::connect(Pool::EuWest, url).await.unwrap();
+        let expired = sweeper.expired_claims(10).await.unwrap().unwrap();
+        let [(tenant, claim)] = expired.ids.as_slice() else {
+            return false;
+        };
+        reaper::close(&self.gate, Pool::EuWest, *tenant, *claim)
+            .await
+            .unwrap()
+    }
+
+    /// Does what no role of ours may.
+    pub(crate) fn administer(&self, pool: Pool, sql: &str) {
+        let url = self.cluster.url("postgres", database(pool));
+        let done = std::process::Command::new(binaries().join("psql"))
+            .args([url.expose_secret(), "-v", "ON_ERROR_STOP=1", "-c", sql])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{words}");
     }
 
     /// Calls without a token.
@@ -225,7 +339,13 @@ impl Platform {
 
     /// Every record of the tenant, newest first, each checked against its signature.
     pub(crate) async fn records(&self) -> Vec<(RecordRow, Value)> {
-        let mut tx = self.region.begin(self.tenant).await.unwrap();
+        self.records_in(Pool::EuWest).await
+    }
+
+    /// The same, of one pool.
+    pub(crate) async fn records_in(&self, pool: Pool) -> Vec<(RecordRow, Value)> {
+        let store = &self.gate.regions[&pool].store;
+        let mut tx = store.begin(self.tenant).await.unwrap();
         let filter = records::RecordFilter {
             from: time::OffsetDateTime::UNIX_EPOCH,
             until: self.gate.clock.now() + time::Duration::DAY,
@@ -249,19 +369,36 @@ impl Platform {
     }
 }
 
-/// The home pool's database, empty.
-async fn open_region(cluster: &Cluster, now: time::OffsetDateTime) -> RegionStore {
-    let database = "portcullis_eu_west";
+const fn database(pool: Pool) -> &'static str {
+    match pool {
+        Pool::EuWest => "portcullis_eu_west",
+        Pool::UsEast => "portcullis_us_east",
+    }
+}
+
+/// Every pool's database, empty.
+async fn open_regions(cluster: &Cluster, now: time::OffsetDateTime) -> HashMap<Pool, Region> {
+    let mut regions = HashMap::new();
+    for pool in Pool::ALL {
+        let store = open_region(cluster, pool, now).await;
+        let writer = RecordWriter::start(&store, WriterOptions::default());
+        regions.insert(pool, Region { store, writer });
+    }
+    regions
+}
+
+async fn open_region(cluster: &Cluster, pool: Pool, now: time::OffsetDateTime) -> RegionStore {
+    let database = database(pool);
     let administrator = cluster.url("postgres", "postgres");
     roles::create_database(&administrator, database)
         .await
         .unwrap();
-    migrate::region(&cluster.url(roles::OWNER, database), Pool::EuWest, now)
+    migrate::region(&cluster.url(roles::OWNER, database), pool, now)
         .await
         .unwrap();
     let app = cluster.url(roles::APP, database);
     let recorder = cluster.url(roles::RECORDER, database);
-    RegionStore::connect(Pool::EuWest, app, recorder, ConnectOptions::default())
+    RegionStore::connect(pool, app, recorder, ConnectOptions::default())
         .await
         .unwrap()
 }
@@ -292,8 +429,9 @@ fn id<K>() -> Id<K> {
     Id::mint(now, entropy::random().unwrap())
 }
 
-/// A tenant with the native tools, the default policy and one agent that may read orders.
-async fn seed(control: &ControlStore, clock: &dyn Clock) -> (Id<Tenant>, Id<Principal>) {
+/// A tenant with the native tools and those of the tests, the default policy and two agents that may
+/// use them.
+async fn seed(control: &ControlStore, clock: &dyn Clock) -> (Id<Tenant>, [Id<Principal>; 2]) {
     let now = clock.now();
     let mut tx = control.begin(id()).await.unwrap();
     let new = tenants::NewTenant {
@@ -304,28 +442,18 @@ async fn seed(control: &ControlStore, clock: &dyn Clock) -> (Id<Tenant>, Id<Prin
         replay: ReplayMode::Network,
     };
     tenants::create(&mut tx, &new, now).await.unwrap();
-    let name = "agent:copilot".parse().unwrap();
-    let principal = principals::create(&mut tx, id(), &name, Jurisdiction::Eu, now);
-    let principal = principal.await.unwrap().id;
-    let hash = credential::hash(SECRET);
-    clients::create_secret(&mut tx, id(), principal, &hash, None, now)
-        .await
-        .unwrap();
-    let grant = NewGrant {
-        id: id(),
-        principal,
-        scope: &"orders.read".parse().unwrap(),
-        purpose: None,
-        granted_by: "user:operator",
-        expires_at: None,
-    };
-    grants::create(&mut tx, &grant, now).await.unwrap();
-    for definition in native::definitions() {
+    let agents = [
+        agent(&mut tx, "agent:copilot", now).await,
+        agent(&mut tx, "agent:pilot", now).await,
+    ];
+    let native = native::definitions().into_iter();
+    let all = native.map(|definition| (NATIVE, definition));
+    for (connector, definition) in all.chain(writes::definitions()) {
         let canonical = canonical_bytes(&definition).unwrap();
         let new = NewTool {
             id: id(),
             name: &definition.name,
-            connector: "native",
+            connector,
             definition: std::str::from_utf8(canonical.as_bytes()).unwrap(),
             sha256: *canonical.sha256().as_bytes(),
             config: None,
@@ -333,19 +461,51 @@ async fn seed(control: &ControlStore, clock: &dyn Clock) -> (Id<Tenant>, Id<Prin
         };
         tools::register(&mut tx, &new, now).await.unwrap();
     }
-    let new = NewPolicy {
-        id: id(),
-        source: POLICY,
-        sha256: Sha256::digest(POLICY).into(),
-        created_by: "user:operator",
-    };
-    let draft = policies::draft(&mut tx, &new, now).await.unwrap();
-    policies::publish(&mut tx, draft.number, "user:operator", now)
-        .await
-        .unwrap();
+    publish(&mut tx, &policy(), now).await;
     let tenant = tx.tenant();
     tx.commit().await.unwrap();
-    (tenant, principal)
+    (tenant, agents)
+}
+
+/// An agent that may read orders and use the tools of the tests.
+async fn agent(tx: &mut ControlTx, name: &str, now: time::OffsetDateTime) -> Id<Principal> {
+    let name = name.parse().unwrap();
+    let principal = principals::create(tx, id(), &name, Jurisdiction::Eu, now);
+    let principal = principal.await.unwrap().id;
+    let hash = credential::hash(SECRET);
+    clients::create_secret(tx, id(), principal, &hash, None, now)
+        .await
+        .unwrap();
+    for scope in ["orders.read", "counters.write"] {
+        let grant = NewGrant {
+            id: id(),
+            principal,
+            scope: &scope.parse().unwrap(),
+            purpose: None,
+            granted_by: "user:operator",
+            expires_at: None,
+        };
+        grants::create(tx, &grant, now).await.unwrap();
+    }
+    principal
+}
+
+/// The default policy, with rules for the tools of the tests.
+fn policy() -> String {
+    POLICY.replacen("rules:\n", writes::RULES, 1)
+}
+
+async fn publish(tx: &mut ControlTx, source: &str, now: time::OffsetDateTime) {
+    let new = NewPolicy {
+        id: id(),
+        source,
+        sha256: Sha256::digest(source).into(),
+        created_by: "user:operator",
+    };
+    let draft = policies::draft(tx, &new, now).await.unwrap();
+    policies::publish(tx, draft.number, "user:operator", now)
+        .await
+        .unwrap();
 }
 
 fn limits() -> DefaultLimits {

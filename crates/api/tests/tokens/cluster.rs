@@ -124,7 +124,7 @@ fn unprivileged() -> Option<(u32, u32)> {
     Some(entry("postgres").or_else(|| entry("nobody")).unwrap())
 }
 
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let packaged = (15..=17)
         .rev()
         .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))

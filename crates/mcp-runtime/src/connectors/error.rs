@@ -21,6 +21,9 @@ pub enum ToolError {
     /// The caller hung up, or the call was stopped.
     #[error("the call was cancelled")]
     Cancelled,
+    /// The claim on the call's idempotency key was lost while it ran.
+    #[error("the call lost its claim while it ran")]
+    LeaseLost,
     /// The result does not fit the tool's output schema.
     #[error("the result does not fit the tool's output schema: {0}")]
     MalformedResult(#[source] Violation),
@@ -56,6 +59,7 @@ impl ToolError {
             | Self::Panicked
             | Self::DeadlineExceeded
             | Self::Cancelled
+            | Self::LeaseLost
             | Self::MalformedResult(_)
             | Self::Canonical(_)
             | Self::OutcomeUncertain(_) => false,
@@ -75,7 +79,7 @@ impl ToolError {
             | Self::UpstreamUnreachable(_)
             | Self::OutcomeUncertain(_) => Slug::ToolFailed,
             Self::DeadlineExceeded => Slug::DeadlineExceeded,
-            Self::Cancelled => Slug::Cancelled,
+            Self::Cancelled | Self::LeaseLost => Slug::Cancelled,
         }
     }
 
@@ -96,7 +100,7 @@ impl ToolError {
                 "the tool failed; the operator finds the cause under the trace id"
             }
             Self::DeadlineExceeded => "the call took longer than its deadline",
-            Self::Cancelled => "the call was cancelled",
+            Self::Cancelled | Self::LeaseLost => "the call was cancelled",
         }
     }
 }

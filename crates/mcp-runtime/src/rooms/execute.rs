@@ -1,22 +1,24 @@
 //! Room 6: the permitted call runs, in the pool that was decided, until its deadline.
 //!
 //! A permit is taken by value: it is spent here. A tool that panics, hangs or fails is an outcome
-//! like any other; it never takes the replica down or leaves the call without a record.
+//! like any other; it never takes the replica down or leaves the call without a record. What is not
+//! certainly without effect counts as unknown.
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use portcullis_domain::id::{Id, Record, Ticket};
+use portcullis_domain::id::{Id, Record};
 use portcullis_domain::{Pool, SpanId};
 use portcullis_redaction::FieldRule;
+use portcullis_store::RegionTx;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::claim::{Claimed, Seal, Step};
+use super::claim::{Claimed, Kept, Lease, Seal, Step};
 use super::decide::{Decided, Permitted};
 use super::refusal::Refusal;
 use super::validate::{KnownTool, Passage, ToolCall};
-use crate::connectors::{EffectMark, Invocation, ToolError, ToolOutput};
+use crate::connectors::{EffectMark, Invocation, SideEffect, ToolError, ToolOutput};
 use crate::gate::Gate;
 
 /// What became of a call.
@@ -27,6 +29,9 @@ pub struct Outcome {
     pub(in crate::rooms) decided: Option<Decided>,
     pub(in crate::rooms) pool: Option<Pool>,
     pub(in crate::rooms) obligations: Vec<FieldRule>,
+    /// The claim that the call holds, to be closed with its record.
+    pub(in crate::rooms) lease: Option<Box<Lease>>,
+    pub(in crate::rooms) caused: Caused,
     pub(in crate::rooms) result: Ran,
 }
 
@@ -35,25 +40,63 @@ pub struct Outcome {
 pub(in crate::rooms) enum Ran {
     /// The tool returned.
     Output(KnownTool, Value),
+    /// An earlier call with the same key was answered.
+    Replayed(KnownTool, Box<Kept>),
     /// A room refused it.
     Refused(Refusal),
+    /// Policy allowed it, and a later room refused it.
+    Withheld(Refusal),
     /// The tool failed.
     Failed(ToolError),
+}
+
+/// What is known of a call's effect.
+#[derive(Debug)]
+pub(in crate::rooms) enum Caused {
+    /// There is certainly none.
+    Nothing,
+    /// It is in this open transaction of the pool that ran the call.
+    Pending(Box<RegionTx>),
+    /// It is in another system, for good.
+    Done,
+    /// There may be one.
+    Unknown,
 }
 
 /// Enters the room.
 pub async fn enter(gate: &Gate, claimed: Claimed, cancelled: CancellationToken) -> Outcome {
     let Claimed { step, seal } = claimed;
     match step {
-        Step::Run(permitted) => run(gate, *permitted, seal, cancelled).await,
+        Step::Run(permitted, lease) => run(gate, *permitted, seal, lease, cancelled).await,
+        Step::Replay(permitted, kept) => {
+            let tool = permitted.call.tool.clone();
+            unspent(*permitted, seal, Ran::Replayed(tool, kept))
+        }
+        Step::Withhold(permitted, refusal) => unspent(*permitted, seal, Ran::Withheld(refusal)),
         Step::Refuse(refused, decided) => Outcome {
             passage: refused.passage,
             seal,
             decided,
             pool: None,
             obligations: Vec::new(),
+            lease: None,
+            caused: Caused::Nothing,
             result: Ran::Refused(refused.refusal),
         },
+    }
+}
+
+/// A permitted call that does not run.
+fn unspent(permitted: Permitted, seal: Seal, result: Ran) -> Outcome {
+    Outcome {
+        passage: permitted.call.passage,
+        seal,
+        decided: Some(permitted.verdict),
+        pool: Some(permitted.pool),
+        obligations: permitted.obligations,
+        lease: None,
+        caused: Caused::Nothing,
+        result,
     }
 }
 
@@ -61,21 +104,19 @@ async fn run(
     gate: &Gate,
     permitted: Permitted,
     seal: Seal,
+    lease: Option<Box<Lease>>,
     cancelled: CancellationToken,
 ) -> Outcome {
-    let Permitted {
-        call,
-        obligations,
-        pool,
-        ticket,
-        verdict,
-    } = permitted;
-    let deadline = call.passage.admitted.deadline;
-    let work = AssertUnwindSafe(invoke(gate, &call, &seal, pool, ticket)).catch_unwind();
+    let mark = EffectMark::default();
+    let passage = &permitted.call.passage;
+    let deadline = passage.admitted.deadline;
+    let work = invoke(gate, &permitted, &seal, lease.as_deref(), &mark);
+    let work = AssertUnwindSafe(work).catch_unwind();
     let ran = tokio::select! {
         biased;
         () = cancelled.cancelled() => Err(ToolError::Cancelled),
         () = gate.stopping.cancelled() => Err(ToolError::Cancelled),
+        () = lost(gate, passage, lease.as_deref()) => Err(ToolError::LeaseLost),
         ended = tokio::time::timeout_at(deadline, work) => match ended {
             Ok(Ok(result)) => result,
             // The panic's payload may hold anything; the panic hook has logged where it was.
@@ -83,46 +124,77 @@ async fn run(
             Err(_elapsed) => Err(ToolError::DeadlineExceeded),
         },
     };
-    let result = match ran {
-        Ok(output) => Ran::Output(call.tool, output.value),
-        Err(error) => Ran::Failed(error),
-    };
-    let passage = call.passage;
+    let (result, caused) = sorted(ran, permitted.call.tool.clone(), lease.as_deref(), &mark);
     Outcome {
-        passage,
-        seal,
-        decided: Some(verdict),
-        pool: Some(pool),
-        obligations,
-        result,
+        lease,
+        caused,
+        ..unspent(permitted, seal, result)
+    }
+}
+
+/// Returns when the call no longer holds its claim. A call without one never does.
+async fn lost(gate: &Gate, passage: &Passage, lease: Option<&Lease>) {
+    match lease {
+        Some(lease) => lease.lost(gate, passage.admitted.caller.tenant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the tool's end says of its effect. Only a mutating call has one, and it holds a claim; what
+/// a read left pending is dropped, and so rolled back.
+fn sorted(
+    ran: Result<ToolOutput, ToolError>,
+    tool: KnownTool,
+    lease: Option<&Lease>,
+    mark: &EffectMark,
+) -> (Ran, Caused) {
+    match ran {
+        Ok(output) => {
+            let caused = match output.effect {
+                SideEffect::Pending(tx) if lease.is_some() => Caused::Pending(tx),
+                SideEffect::Done => Caused::Done,
+                SideEffect::None | SideEffect::Pending(_) => Caused::Nothing,
+            };
+            (Ran::Output(tool, output.value), caused)
+        }
+        Err(error) => {
+            let transactional = lease.is_none_or(|lease| lease.transactional);
+            let absent = transactional || error.effect_absent() || !mark.is_set();
+            let caused = if absent {
+                Caused::Nothing
+            } else {
+                Caused::Unknown
+            };
+            (Ran::Failed(error), caused)
+        }
     }
 }
 
 async fn invoke(
     gate: &Gate,
-    call: &ToolCall,
+    permitted: &Permitted,
     seal: &Seal,
-    pool: Pool,
-    ticket: Option<Id<Ticket>>,
+    lease: Option<&Lease>,
+    mark: &EffectMark,
 ) -> Result<ToolOutput, ToolError> {
-    let region = gate.regions.get(&pool).ok_or(ToolError::NoConnector)?;
-    let passage = &call.passage;
+    let Permitted { call, pool, .. } = permitted;
+    let ToolCall { passage, tool } = call;
+    let region = gate.regions.get(pool).ok_or(ToolError::NoConnector)?;
     let caller = &passage.admitted.caller;
-    let mark = EffectMark::default();
     let invocation = Invocation {
         tenant: caller.tenant,
         principal: caller.principal,
         principal_name: &caller.name,
-        tool: call.tool.to_ref(),
+        tool: tool.to_ref(),
         arguments: &passage.arguments,
         region: &region.store,
-        ticket,
-        intent: None,
-        upstream_key: None,
+        ticket: permitted.ticket,
+        intent: lease.map(|lease| lease.intent),
+        upstream_key: lease.map(|lease| lease.upstream_key.as_str()),
         trace_id: passage.trace_id,
-        span_id: span_of(seal.record),
+        span_id: span_of(lease.map_or(seal.record, |lease| lease.intent)),
         now: gate.clock.now(),
-        mark: &mark,
+        mark,
     };
     gate.connectors.invoke(invocation).await
 }

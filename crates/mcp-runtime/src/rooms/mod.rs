@@ -37,6 +37,8 @@ pub struct CallRequest {
     pub tool: String,
     /// The arguments, as the caller wrote them.
     pub arguments: Map<String, Value>,
+    /// The idempotency key that the caller sent beside the arguments, as it wrote it.
+    pub key: Option<String>,
     /// The trace that the call belongs to: the caller's `traceparent`, else a new one.
     pub trace_id: TraceId,
 }
@@ -55,7 +57,7 @@ pub async fn call(gate: &Arc<Gate>, admitted: Admitted, request: CallRequest) ->
     let hung_up = cancelled.clone().drop_guard();
     let owned = Arc::clone(gate);
     let task = gate.tasks.spawn(async move {
-        let claimed = claim::enter(&owned, fate)?;
+        let claimed = claim::enter(&owned, fate).await?;
         let outcome = execute::enter(&owned, claimed, cancelled).await;
         let redacted = redact::enter(&owned, outcome);
         record::enter(&owned, redacted).await

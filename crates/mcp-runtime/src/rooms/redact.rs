@@ -4,14 +4,15 @@
 //! This is the only place that makes a [`Redacted`], and the rooms after it take nothing else.
 
 use portcullis_domain::Pool;
+use portcullis_domain::id::{Id, Record};
 use portcullis_evidence::Canonical;
-use portcullis_redaction::{HashKey, Report, redact_json, redact_text};
+use portcullis_redaction::{FieldRule, HashKey, Report, redact_json, redact_text};
 use portcullis_wire::{Problem, Slug};
 use serde_json::Value;
 
-use super::claim::Seal;
+use super::claim::{Kept, Lease, Seal};
 use super::decide::Decided;
-use super::execute::{Outcome, Ran};
+use super::execute::{Caused, Outcome, Ran};
 use super::refusal::Refusal;
 use super::validate::{KnownTool, Passage};
 use crate::connectors::ToolError;
@@ -24,6 +25,10 @@ pub struct Redacted {
     pub(in crate::rooms) seal: Seal,
     pub(in crate::rooms) decided: Option<Decided>,
     pub(in crate::rooms) pool: Option<Pool>,
+    /// What policy and the arguments asked to be redacted.
+    pub(in crate::rooms) obligations: Vec<FieldRule>,
+    pub(in crate::rooms) lease: Option<Box<Lease>>,
+    pub(in crate::rooms) caused: Caused,
     pub(in crate::rooms) report: Report,
     pub(in crate::rooms) shown: Shown,
 }
@@ -33,8 +38,12 @@ pub struct Redacted {
 pub(in crate::rooms) enum Shown {
     /// The tool's result in canonical JSON, as it is committed to and as it is sent.
     Output(Canonical),
+    /// What an earlier call with the same key was answered, by its record.
+    Replayed(Canonical, Id<Record>),
     /// A refusal.
     Refused(Refusal),
+    /// A refusal of a call that policy allowed.
+    Withheld(Refusal),
     /// A failure of the tool.
     Failed(Slug, Problem),
 }
@@ -47,29 +56,75 @@ pub fn enter(gate: &Gate, outcome: Outcome) -> Redacted {
         decided,
         pool,
         obligations,
+        lease,
+        caused,
         result,
     } = outcome;
     let (shown, report) = match result {
-        Ran::Output(tool, mut output) => {
-            let key = hash_key(gate, &passage);
-            let declared = &tool.compiled.declared_output;
-            let report = redact_json(&mut output, &obligations, declared, &key);
-            match finish(&tool, &output) {
-                Ok(canonical) => (Shown::Output(canonical), report),
-                Err(error) => (failed(&error, &passage), Report::default()),
-            }
-        }
-        Ran::Refused(refusal) => refused(refusal),
-        Ran::Failed(error) => (failed(&error, &passage), Report::default()),
-    };
+        Ran::Output(tool, output) => shown(gate, &passage, &tool, output, &obligations)
+            .map(|(canonical, report)| (Shown::Output(canonical), report)),
+        Ran::Replayed(tool, kept) => Ok(replayed(gate, &passage, &tool, *kept, &obligations)),
+        Ran::Refused(refusal) => Ok(refused(refusal, Shown::Refused)),
+        Ran::Withheld(refusal) => Ok(refused(refusal, Shown::Withheld)),
+        Ran::Failed(error) => Err(error),
+    }
+    .unwrap_or_else(|error| (failed(&error, &caused, &passage), Report::default()));
     Redacted {
         passage,
         seal,
         decided,
         pool,
+        obligations,
+        lease,
+        caused,
         report,
         shown,
     }
+}
+
+/// Redacts a result, and checks what is really sent against the output schema.
+fn shown(
+    gate: &Gate,
+    passage: &Passage,
+    tool: &KnownTool,
+    mut output: Value,
+    obligations: &[FieldRule],
+) -> Result<(Canonical, Report), ToolError> {
+    let key = hash_key(gate, passage);
+    let declared = &tool.compiled.declared_output;
+    let report = redact_json(&mut output, obligations, declared, &key);
+    finish(tool, &output).map(|canonical| (canonical, report))
+}
+
+/// Redacts a stored answer further, where today's policy or arguments ask for more than was done. What
+/// was done stays done: a pseudonym is not made of a pseudonym.
+fn replayed(
+    gate: &Gate,
+    passage: &Passage,
+    tool: &KnownTool,
+    kept: Kept,
+    obligations: &[FieldRule],
+) -> (Shown, Report) {
+    let more: Vec<_> = obligations
+        .iter()
+        .filter(|rule| !kept.redacted.contains(rule))
+        .cloned()
+        .collect();
+    match shown(gate, passage, tool, kept.answer, &more) {
+        Ok((canonical, report)) => (Shown::Replayed(canonical, kept.original), report),
+        Err(error) => {
+            tracing::warn!(trace_id = %passage.trace_id, error = %crate::chain(&error), "a stored answer cannot be shown");
+            refused(unfit(), Shown::Withheld)
+        }
+    }
+}
+
+fn unfit() -> Refusal {
+    Refusal::new(
+        Slug::AnswerLost,
+        "the call with this idempotency key took effect, and its answer may not be shown any more",
+        "Read the present state with a tool that reads; use a new key only for a new call.",
+    )
 }
 
 /// The output schema is checked on what is really sent.
@@ -89,7 +144,7 @@ fn hash_key(gate: &Gate, passage: &Passage) -> HashKey {
     )
 }
 
-fn refused(mut refusal: Refusal) -> (Shown, Report) {
+fn refused(mut refusal: Refusal, shown: fn(Refusal) -> Shown) -> (Shown, Report) {
     let (reason, report) = redact_text(&refusal.reason);
     refusal.reason = reason.into_owned();
     if let Some(remedy) = &refusal.remedy {
@@ -100,13 +155,24 @@ fn refused(mut refusal: Refusal) -> (Shown, Report) {
             *text = redact_text(text).0.into_owned();
         }
     }
-    (Shown::Refused(refusal), report)
+    (shown(refusal), report)
 }
 
-fn failed(error: &ToolError, passage: &Passage) -> Shown {
+fn failed(error: &ToolError, caused: &Caused, passage: &Passage) -> Shown {
     tracing::warn!(trace_id = %passage.trace_id, error = %crate::chain(error), "a tool failed");
-    let slug = error.slug();
-    let (detail, _) = redact_text(error.words());
-    let problem = Problem::new(slug, detail).with_trace(passage.trace_id);
+    let (slug, words, remedy) = match caused {
+        Caused::Unknown => (
+            Slug::OutcomeUnknown,
+            "the call broke off when it may already have taken effect",
+            Some(
+                "An operator of the tenant finds out and resolves the claim; do not repeat the call \
+                 with another key before.",
+            ),
+        ),
+        Caused::Nothing | Caused::Pending(_) | Caused::Done => (error.slug(), error.words(), None),
+    };
+    let (detail, _) = redact_text(words);
+    let mut problem = Problem::new(slug, detail).with_trace(passage.trace_id);
+    problem.remedy = remedy.map(str::to_owned);
     Shown::Failed(slug, problem)
 }

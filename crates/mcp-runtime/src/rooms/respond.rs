@@ -21,6 +21,11 @@ pub const META_RECEIPT: &str = "dev.portcullis/receipt";
 /// The key of a refusal's problem document in `_meta`.
 pub const META_PROBLEM: &str = "dev.portcullis/problem";
 
+/// The key in `_meta` that says that a result is an earlier call's.
+pub const META_REPLAY: &str = "dev.portcullis/idempotent-replay";
+/// The first text block of such a result.
+const REPLAY_TEXT: &str = "OK (idempotent)";
+
 /// An answered call. Its slots stay taken until the answer has left.
 #[derive(Debug)]
 pub struct Answer {
@@ -31,9 +36,19 @@ pub struct Answer {
 
 #[derive(Debug)]
 enum Kind {
-    Output { text: Canonical, receipt: Receipt },
-    Refused { refusal: Refusal, receipt: Receipt },
-    Failed { problem: Problem, receipt: Receipt },
+    Output {
+        text: Canonical,
+        receipt: Receipt,
+        replayed: bool,
+    },
+    Refused {
+        refusal: Refusal,
+        receipt: Receipt,
+    },
+    Failed {
+        problem: Problem,
+        receipt: Receipt,
+    },
     Unrecorded(Problem),
 }
 
@@ -56,7 +71,15 @@ pub(in crate::rooms) fn enter(
 
 fn unrecorded(trace_id: TraceId, slug: Slug, fault: &dyn std::error::Error) -> Kind {
     tracing::error!(%trace_id, fault = %crate::chain(fault), "a call could not be recorded");
-    Kind::Unrecorded(Problem::new(slug, "repeat the call later").with_trace(trace_id))
+    let problem = if slug == Slug::OutcomeUnknown {
+        Problem::new(slug, "whether the call took effect is not known yet").with_remedy(
+            "Repeat it with the same idempotency key in some seconds: the answer is then the first \
+             call's, or says what to do.",
+        )
+    } else {
+        Problem::new(slug, "repeat the call later")
+    };
+    Kind::Unrecorded(problem.with_trace(trace_id))
 }
 
 fn kept(recorded: Recorded) -> (Kind, Option<Slots>) {
@@ -66,8 +89,17 @@ fn kept(recorded: Recorded) -> (Kind, Option<Slots>) {
         slots,
     } = recorded;
     let kind = match shown {
-        Shown::Output(text) => Kind::Output { text, receipt },
-        Shown::Refused(refusal) => Kind::Refused { refusal, receipt },
+        Shown::Output(text) => Kind::Output {
+            text,
+            receipt,
+            replayed: false,
+        },
+        Shown::Replayed(text, _) => Kind::Output {
+            text,
+            receipt,
+            replayed: true,
+        },
+        Shown::Refused(refusal) | Shown::Withheld(refusal) => Kind::Refused { refusal, receipt },
         Shown::Failed(_, problem) => Kind::Failed { problem, receipt },
     };
     (kind, Some(slots))
@@ -96,7 +128,11 @@ impl Answer {
     pub fn into_mcp(self, complete: bool) -> McpReply {
         let trace_id = self.trace_id;
         match self.kind {
-            Kind::Output { text, receipt } => success(text.as_bytes(), &receipt, complete)
+            Kind::Output {
+                text,
+                receipt,
+                replayed,
+            } => success(text.as_bytes(), &receipt, replayed, complete)
                 .map_or_else(|| fault(trace_id), McpReply::Result),
             Kind::Refused { refusal, receipt } => {
                 let problem = refusal.problem().with_trace(trace_id);
@@ -125,9 +161,17 @@ impl Answer {
     pub fn into_http(self) -> (u16, Value) {
         let trace_id = self.trace_id;
         match self.kind {
-            Kind::Output { text, receipt } => {
+            Kind::Output {
+                text,
+                receipt,
+                replayed,
+            } => {
                 let raw: Option<&RawValue> = serde_json::from_slice(text.as_bytes()).ok();
-                (200, json!({ "result": raw, "receipt": receipt }))
+                let mut body = json!({ "result": raw, "receipt": receipt });
+                if let (true, Value::Object(members)) = (replayed, &mut body) {
+                    members.insert("idempotent_replay".to_owned(), Value::Bool(true));
+                }
+                (200, body)
             }
             Kind::Refused { refusal, receipt } => {
                 let problem = refusal.problem().with_trace(trace_id);
@@ -137,6 +181,17 @@ impl Answer {
                 problem, receipt, ..
             } => with_receipt(&problem, &receipt),
             Kind::Unrecorded(problem) => (problem.status, json!(problem)),
+        }
+    }
+
+    /// After how many seconds a repeat may be answered, where that is what lacks.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Refused { refusal, .. } if refusal.slug == Slug::IdempotencyInProgress => Some(1),
+            Kind::Output { .. }
+            | Kind::Refused { .. }
+            | Kind::Failed { .. }
+            | Kind::Unrecorded(_) => None,
         }
     }
 
@@ -161,13 +216,24 @@ fn fault(trace_id: TraceId) -> McpReply {
     McpReply::Fault(Problem::new(Slug::Internal, "").with_trace(trace_id))
 }
 
-fn success(text: &[u8], receipt: &Receipt, complete: bool) -> Option<Box<RawValue>> {
+fn success(
+    text: &[u8],
+    receipt: &Receipt,
+    replayed: bool,
+    complete: bool,
+) -> Option<Box<RawValue>> {
     let text = std::str::from_utf8(text).ok()?;
     let block = serde_json::to_string(text).ok()?;
     let mut meta = Map::new();
     meta.insert(META_RECEIPT.to_owned(), serde_json::to_value(receipt).ok()?);
+    let first = if replayed {
+        meta.insert(META_REPLAY.to_owned(), Value::Bool(true));
+        format!(r#"{{"type":"text","text":"{REPLAY_TEXT}"}},"#)
+    } else {
+        String::new()
+    };
     finish(
-        &format!(r#"[{{"type":"text","text":{block}}}]"#),
+        &format!(r#"[{first}{{"type":"text","text":{block}}}]"#),
         Some(text),
         false,
         meta,

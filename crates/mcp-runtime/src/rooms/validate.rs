@@ -30,6 +30,8 @@ pub struct Passage {
     /// The arguments as they are committed to; none where a number in them is not exact.
     pub(in crate::rooms) canonical: Option<Canonical>,
     pub(in crate::rooms) tool: Option<KnownTool>,
+    /// The idempotency key beside the arguments, as the caller wrote it.
+    pub(in crate::rooms) key: Option<String>,
     /// The name that the caller wrote: only a commitment to it goes on record.
     pub(in crate::rooms) asked_for: String,
 }
@@ -77,6 +79,7 @@ pub fn enter(
     let CallRequest {
         tool: name,
         mut arguments,
+        key,
         trace_id,
     } = request;
     let entry = visible_tool(&snapshot, &admitted, &name, now);
@@ -98,6 +101,7 @@ pub fn enter(
         arguments,
         canonical,
         tool: tool.clone(),
+        key,
         asked_for: name,
     };
     let Some(tool) = tool else {

@@ -188,6 +188,13 @@ pub(super) fn insert_rate(headers: &mut HeaderMap, rate: &RateFields) {
     );
 }
 
+/// Writes `Retry-After`, where there is anything to wait for.
+pub(super) fn insert_retry(headers: &mut HeaderMap, seconds: Option<u64>) {
+    if let Some(seconds) = seconds {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+}
+
 /// Writes a header whose value is text of ours; a value that is no header is left out.
 pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use portcullis_wire::Slug;
 use serde_json::json;
 
@@ -16,6 +16,7 @@ use crate::challenge;
 use crate::rooms::{self, CallRequest, DoorRefusal};
 
 const PROBLEM: &str = "application/problem+json";
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Answers one call: the body is the tool's arguments.
 pub(super) async fn handle(
@@ -67,15 +68,18 @@ async fn answer(
         DoorRefusal::new(Slug::MalformedRequest, detail)
     })?;
     let trace_id = mcp::trace_id(&parts, None)?;
+    let key = key(&parts.headers)?;
     let rate = admitted.rate().clone();
     let call = CallRequest {
         tool: name,
         arguments,
+        key,
         trace_id,
     };
     let mut answer = rooms::call(&seam.gate, admitted, call).await;
     let slots = answer.take_slots();
     let needed = answer.needed_scope();
+    let retry = answer.retry_after_seconds();
     let (status, body) = answer.into_http();
     let content_type = if status == 200 {
         "application/json"
@@ -85,10 +89,34 @@ async fn answer(
     let body = Held::body(body.to_string().into(), slots);
     let mut response = door::response(status, content_type, body);
     door::insert_rate(response.headers_mut(), &rate);
+    door::insert_retry(response.headers_mut(), retry);
     if let Some(scope) = needed {
         let url = &seam.gate.settings.public_url;
         let challenge = challenge::insufficient_scope(url, tenant, &scope);
         door::insert(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
     }
     Ok(response)
+}
+
+/// The idempotency key of the header: a quoted string (RFC 9651 §3.3.3), or the same without quotes, as
+/// many send it. Room 5 says whether it is one.
+fn key(headers: &HeaderMap) -> Result<Option<String>, DoorRefusal> {
+    let mut sent = headers.get_all(KEY).iter();
+    let value = match (sent.next(), sent.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(malformed("`Idempotency-Key` must come once")),
+    };
+    let text = value
+        .to_str()
+        .map_err(|error| malformed(&format!("`Idempotency-Key` must be visible ASCII: {error}")))?;
+    let text = text.trim();
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    Ok(Some(quoted.unwrap_or(text).to_owned()))
+}
+
+fn malformed(detail: &str) -> DoorRefusal {
+    DoorRefusal::new(Slug::MalformedRequest, detail)
 }

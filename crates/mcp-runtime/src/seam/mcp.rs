@@ -30,6 +30,7 @@ use crate::rooms::{self, CallRequest, DoorRefusal, validate};
 
 const JSON: &str = "application/json";
 const META_PLAN: &str = "dev.portcullis/plan";
+const META_KEY: &str = "dev.portcullis/idempotency-key";
 
 /// Answers one request.
 pub(super) async fn handle(
@@ -88,7 +89,7 @@ async fn call(
     let slug = caller.tenant_slug.clone();
     let rate = admitted.rate().clone();
     let count = |slug| gate.refusals.count(place, Room::Admit, slug);
-    let (params, era, plan) = match read_call(parts, message) {
+    let (params, era, plan, key) = match read_call(parts, message) {
         Ok(read) => read,
         Err(fault) => {
             count(fault.slug());
@@ -110,23 +111,27 @@ async fn call(
     let request = CallRequest {
         tool: params.name,
         arguments: params.arguments.unwrap_or_default().0,
+        key,
         trace_id,
     };
     let mut answer = rooms::call(gate, admitted, request).await;
     let slots = answer.take_slots();
+    let retry = answer.retry_after_seconds();
     let mut response = reply(gate, id, &slug, answer.into_mcp(complete), slots);
     door::insert_rate(response.headers_mut(), &rate);
+    door::insert_retry(response.headers_mut(), retry);
     response
 }
 
 fn read_call(
     parts: &Parts,
     message: &Message<'_>,
-) -> Result<(CallParams, Era, Option<Plan>), ProtocolFault> {
+) -> Result<(CallParams, Era, Option<Plan>, Option<String>), ProtocolFault> {
     let params = jsonrpc::call_params(message.params)?;
     let era = version::check(&parts.headers, &params.name, params.meta.as_ref())?;
     let plan = plan(params.meta.as_ref())?;
-    Ok((params, era, plan))
+    let key = key(params.meta.as_ref())?;
+    Ok((params, era, plan, key))
 }
 
 fn reply(
@@ -234,6 +239,19 @@ fn plan(meta: Option<&Map<String, Value>>) -> Result<Option<Plan>, ProtocolFault
             format!(
                 "`_meta[\"{META_PLAN}\"]` must be {{id, depth, attempt}}: a string, two integers"
             ),
+        )),
+    }
+}
+
+fn key(meta: Option<&Map<String, Value>>) -> Result<Option<String>, ProtocolFault> {
+    match meta.and_then(|meta| meta.get(META_KEY)) {
+        None => Ok(None),
+        Some(Value::String(key)) => Ok(Some(key.clone())),
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
+        ) => Err(ProtocolFault::new(
+            jsonrpc::INVALID_PARAMS,
+            format!("`_meta[\"{META_KEY}\"]` must be a string"),
         )),
     }
 }

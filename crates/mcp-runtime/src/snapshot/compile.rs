@@ -68,9 +68,6 @@ pub enum CompileError {
     /// A definition is not the one whose hash was registered.
     #[error("the definition of the tool {0} does not have the hash it was registered with")]
     Changed(String),
-    /// A tool that changes something; calls that may have an effect need a durable claim.
-    #[error("the tool {0} is mutating, and this version of the platform runs no such tool")]
-    Mutating(String),
     /// The published policy does not load against the tools.
     #[error("the published policy does not load: {0}")]
     Policy(String),
@@ -214,9 +211,6 @@ impl Compiler<'_> {
         })?;
         if tool.sha256 != Digest::from_bytes(row.sha256) || tool.definition.name != row.name {
             return Err(CompileError::Changed(row.name.clone()));
-        }
-        if tool.definition.mutating {
-            return Err(CompileError::Mutating(row.name.clone()));
         }
         let tool = Arc::new(tool);
         self.tools.insert(row.sha256, Arc::clone(&tool));

@@ -1,10 +1,12 @@
 //! What a replica does beside answering: following the epoch, writing counts of refusals, taking
-//! administrative changes to the ledger, and the sweeper's named jobs. Every replica does them; each is
-//! harmless twice.
+//! administrative changes to the ledger, closing the calls of dead replicas, and the sweeper's named
+//! jobs. Every replica does them; each is harmless twice.
 
+mod reap;
 mod relay;
 mod sweep;
 
+use std::error::Error;
 use std::sync::Arc;
 
 use portcullis_mcp_runtime::gate::Gate;
@@ -28,7 +30,22 @@ pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken
         sweeper.control(),
         stop.clone(),
     ));
+    for region in sweeper.regions() {
+        tasks.spawn(reap::reap(Arc::clone(gate), region, stop.clone()));
+    }
     tasks.spawn(sweep::sweep(Arc::clone(gate), sweeper, stop.clone()));
     tasks.close();
     tasks
+}
+
+/// An error with everything that caused it.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

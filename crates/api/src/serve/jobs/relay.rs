@@ -4,7 +4,6 @@
 //! durable, nor let one bad change hold up the others.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,8 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+
+use super::chain;
 
 /// How often the outbox is looked at, and how often a replica asks whether it is its turn.
 const LOOK: Duration = Duration::from_secs(1);
@@ -191,16 +192,4 @@ impl Outbox {
             }
         }
     }
-}
-
-/// An error with everything that caused it.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

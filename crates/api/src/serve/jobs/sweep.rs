@@ -44,6 +44,11 @@ impl Sweeper {
         self.control.clone()
     }
 
+    /// Its logins at the regional databases.
+    pub(super) fn regions(&self) -> Vec<(Pool, SecretString)> {
+        self.regions.clone()
+    }
+
     /// One round. A database that is away is visited in the next one. Connections are opened anew
     /// each time: a pool that rests for a minute is worth nothing.
     async fn round(&self, gate: &Gate) {
@@ -72,6 +77,8 @@ fn note(database: &str, swept: Result<(), ServeError>) {
 async fn sweep_region(pool: Pool, url: &SecretString, gate: &Gate) -> Result<(), ServeError> {
     let sweeper = RegionSweeper::connect(pool, url.clone()).await?;
     sweeper.ensure_partitions(gate.clock.now()).await?;
+    while sweeper.remove_completed_claims(ROWS).await? >= u64::from(ROWS) {}
+    while sweeper.remove_old_answers(ROWS).await? >= u64::from(ROWS) {}
     Ok(())
 }
 

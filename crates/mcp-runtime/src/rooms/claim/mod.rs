@@ -1,31 +1,41 @@
-//! Room 5: the call gets its record id, and its arguments are sealed for the record.
+//! Room 5: the call gets its record ids, its arguments are sealed for the record, and a mutating call
+//! claims its idempotency key and records its intent, durably, before anything can have an effect.
 //!
-//! What the record keeps of the arguments is a salted commitment; the arguments themselves are
-//! encrypted with the tenant's data key. A call whose arguments cannot be sealed does not run.
+//! What a record keeps of the arguments is a salted commitment; the arguments themselves are encrypted
+//! with the tenant's data key. A call whose arguments cannot be sealed, or whose claim is not
+//! certainly durable, does not run. Policy came first: a call that it refuses claims nothing.
+
+mod earlier;
+mod key;
+mod lease;
+mod seal;
 
 use portcullis_domain::Id;
-use portcullis_domain::id::Record;
-use portcullis_evidence::record::Payload;
-use portcullis_evidence::{Canonical, CanonicalError, Field, Salts};
+use portcullis_domain::id::{Claim, Record};
+use portcullis_evidence::{CanonicalError, Field};
 use portcullis_keys::entropy::EntropyError;
-use portcullis_keys::{Aad, EnvelopeError, entropy};
-use portcullis_store::RecordError;
-use portcullis_store::writer::NewCallInputs;
+use portcullis_keys::{EnvelopeError, entropy};
+use portcullis_store::claims::{self, ClaimRow, NewClaim};
+use portcullis_store::writer::NewRecord;
+use portcullis_store::{RecordError, RegionStore, StoreError};
 use portcullis_wire::Slug;
+use tokio::time::Instant;
 
 use super::decide::{Decided, Fate, Permitted};
-use super::validate::{Passage, Refused};
-use crate::gate::Gate;
-use crate::snapshot::TenantKey;
+use super::record;
+use super::refusal::Refusal;
+use super::validate::Refused;
+use crate::connectors::Effects;
+use crate::gate::{Gate, Region};
+use earlier::Earlier;
+pub(in crate::rooms) use earlier::{Kept, keep};
+use key::Hashes;
+pub(in crate::rooms) use lease::Lease;
+pub(in crate::rooms) use seal::Seal;
+pub(crate) use seal::{ARGUMENTS_USAGE, SALTS_USAGE};
 
-/// The use of the ciphertext of arguments, bound into it.
-pub(crate) const ARGUMENTS_USAGE: &str = "call_inputs.arguments";
-/// The use of the ciphertext of salts, bound into it.
-pub(crate) const SALTS_USAGE: &str = "call_inputs.salts";
-
-/// The most bytes of arguments that are kept of a call to a tool that the caller cannot have: whoever
-/// holds no grant shall not fill the disk. The commitment stands in the record all the same.
-const MAX_KEPT_OF_UNKNOWN: usize = 16 * 1_024;
+/// How often to claim a key whose first claim is always released just before it can be read.
+const TRIES: u32 = 4;
 
 /// A call with its record id and its sealed arguments.
 #[derive(Debug)]
@@ -37,28 +47,21 @@ pub struct Claimed {
 /// What is left to do.
 #[derive(Debug)]
 pub(in crate::rooms) enum Step {
-    /// Run it.
-    Run(Box<Permitted>),
+    /// Run it; a mutating call with its claim.
+    Run(Box<Permitted>, Option<Box<Lease>>),
+    /// Answer what an earlier call with the same key was answered.
+    Replay(Box<Permitted>, Box<Kept>),
+    /// Only record that policy allowed it and this room did not.
+    Withhold(Box<Permitted>, Refusal),
     /// Only record that it was refused.
     Refuse(Box<Refused>, Option<Decided>),
 }
 
-/// What the record keeps of the arguments.
-#[derive(Debug)]
-pub(in crate::rooms) struct Seal {
-    pub(in crate::rooms) record: Id<Record>,
-    pub(in crate::rooms) salts: Salts,
-    /// None where the arguments have no canonical form: then the call is refused.
-    pub(in crate::rooms) arguments: Option<Payload>,
-    pub(in crate::rooms) inputs: Option<NewCallInputs>,
-}
-
-/// Why a call could not be claimed or recorded. Nothing was answered, and nothing ran that is not
-/// on record.
+/// Why a call could not be claimed or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordFault {
-    /// The arguments could not be encrypted.
-    #[error("the arguments could not be sealed")]
+    /// The arguments or the answer could not be encrypted or decrypted.
+    #[error("the arguments or the answer could not be sealed")]
     Seal(#[source] EnvelopeError),
     /// There were no random bytes.
     #[error("no random bytes for a record")]
@@ -72,6 +75,25 @@ pub enum RecordFault {
     /// The regional database did not take the record.
     #[error("the record could not be written")]
     Write(#[source] RecordError),
+    /// The regional database did not take the claim or its end. There was no effect.
+    #[error("the claim could not be written")]
+    Claim(#[source] StoreError),
+    /// The effect, its record and its claim may have been committed, or the effect was elsewhere and
+    /// could not be recorded: whoever closes the claim will find out.
+    #[error("whether the call took effect is not known yet")]
+    Uncertain(#[source] StoreError),
+    /// The claim's lease ended before the call did, and the claim was closed without it.
+    #[error("the claim was closed before the call had ended")]
+    Closed,
+    /// A stored answer is not of the form that this version writes.
+    #[error("the stored answer cannot be read")]
+    Answer(#[source] serde_json::Error),
+    /// A record of something else where one of a call belongs.
+    #[error("a record is not one of a call")]
+    NotACall,
+    /// A permitted call without a policy that permitted it.
+    #[error("the call was permitted without a policy")]
+    NoPolicy,
     /// No regional database serves the pool.
     #[error("no regional database serves the pool {0}")]
     NoPool(portcullis_domain::Pool),
@@ -79,19 +101,25 @@ pub enum RecordFault {
 
 impl RecordFault {
     /// The problem's type: a replica that is only busy says so.
-    pub(in crate::rooms) const fn slug(&self) -> Slug {
+    pub(in crate::rooms) fn slug(&self) -> Slug {
         match self {
             Self::Write(RecordError::Busy) => Slug::Overloaded,
+            Self::Claim(error) if error.is_overload() => Slug::Overloaded,
+            Self::Uncertain(_) | Self::Closed => Slug::OutcomeUnknown,
             Self::Write(
                 RecordError::Stopping
                 | RecordError::NotWritten { .. }
                 | RecordError::Rejected { .. }
                 | RecordError::Unknown,
             )
+            | Self::Claim(_)
             | Self::Seal(_)
             | Self::Entropy(_)
             | Self::Canonical(_)
             | Self::Sign(_)
+            | Self::Answer(_)
+            | Self::NotACall
+            | Self::NoPolicy
             | Self::NoPool(_) => Slug::AuditUnavailable,
         }
     }
@@ -100,68 +128,171 @@ impl RecordFault {
 /// Enters the room.
 ///
 /// # Errors
-/// Fails when the arguments cannot be sealed: then nothing runs.
-pub fn enter(gate: &Gate, fate: Fate) -> Result<Claimed, RecordFault> {
-    let step = match fate {
-        Fate::Permitted(permitted) => Step::Run(permitted),
-        Fate::Refused(refused, decided) => Step::Refuse(refused, decided),
-    };
-    let seal = seal(gate, step.passage())?;
-    Ok(Claimed { step, seal })
-}
-
-impl Step {
-    fn passage(&self) -> &Passage {
-        match self {
-            Self::Run(permitted) => &permitted.call.passage,
-            Self::Refuse(refused, _) => &refused.passage,
+/// Fails when the arguments cannot be sealed or the key not be claimed: then nothing runs.
+pub async fn enter(gate: &Gate, fate: Fate) -> Result<Claimed, RecordFault> {
+    match fate {
+        Fate::Permitted(permitted) if permitted.call.tool.compiled.definition.mutating => {
+            mutating(gate, permitted).await
+        }
+        Fate::Permitted(permitted) => {
+            let seal = Seal::with_inputs(gate, &permitted.call.passage)?;
+            let step = Step::Run(permitted, None);
+            Ok(Claimed { step, seal })
+        }
+        Fate::Refused(refused, decided) => {
+            let seal = Seal::with_inputs(gate, &refused.passage)?;
+            let step = Step::Refuse(refused, decided);
+            Ok(Claimed { step, seal })
         }
     }
 }
 
-fn seal(gate: &Gate, passage: &Passage) -> Result<Seal, RecordFault> {
-    let random = entropy::random::<42>().map_err(RecordFault::Entropy)?;
-    let (mut for_id, mut for_salts) = ([0; 10], [0; 32]);
-    for (to, from) in for_id.iter_mut().chain(for_salts.iter_mut()).zip(random) {
-        *to = from;
+/// A mutating call: its key, its claim and its intent; or what became of an earlier call with the key.
+async fn mutating(gate: &Gate, permitted: Box<Permitted>) -> Result<Claimed, RecordFault> {
+    let passage = &permitted.call.passage;
+    let key = match key::of(passage) {
+        Ok(key) => key,
+        Err(refusal) => {
+            let seal = Seal::with_inputs(gate, passage)?;
+            let step = Step::Withhold(permitted, refusal);
+            return Ok(Claimed { step, seal });
+        }
+    };
+    let mut seal = Seal::new(gate, passage)?;
+    seal.commit_to_key(&key)?;
+    let hashes = Hashes::of(gate, passage, &key)?;
+    let earlier = match take(gate, &permitted, &seal, &hashes).await? {
+        Taken::Ours(lease) => {
+            let step = Step::Run(permitted, Some(lease));
+            return Ok(Claimed { step, seal });
+        }
+        Taken::Earlier(row) => row,
+    };
+    seal.inputs = seal.inputs_of(passage, seal.record)?;
+    let step = match earlier::look(gate, passage, &earlier, &hashes).await? {
+        Earlier::Answered(kept) => Step::Replay(permitted, kept),
+        Earlier::Refused(refusal) => Step::Withhold(permitted, refusal),
+    };
+    Ok(Claimed { step, seal })
+}
+
+/// Who has the key.
+enum Taken {
+    /// This call.
+    Ours(Box<Lease>),
+    /// An earlier one.
+    Earlier(Box<ClaimRow>),
+}
+
+/// Claims the key and records the intent. After this, whatever happens, the claim is closed: by room
+/// 8, or by the reaper once its lease has ended.
+async fn take(
+    gate: &Gate,
+    permitted: &Permitted,
+    seal: &Seal,
+    hashes: &Hashes,
+) -> Result<Taken, RecordFault> {
+    let passage = &permitted.call.passage;
+    let intent = Id::mint(
+        gate.clock.now(),
+        entropy::random().map_err(RecordFault::Entropy)?,
+    );
+    let mut record = record::intent(gate, permitted, seal, intent)?;
+    record.inputs = seal.inputs_of(passage, intent)?;
+    let new = new_claim(gate, permitted, seal, intent, hashes)?;
+    let home = region(gate, passage.admitted.snapshot.home)?;
+    let elsewhere = (permitted.pool != home.store.pool())
+        .then(|| region(gate, permitted.pool))
+        .transpose()?;
+    let mut tries = 0_u32;
+    let since = loop {
+        tries = tries.saturating_add(1);
+        let since = Instant::now();
+        match try_take(&home.store, &new, &record, elsewhere.is_some()).await {
+            Ok(None) => break since,
+            Ok(Some(row)) => return Ok(Taken::Earlier(Box::new(row))),
+            Err(StoreError::Stale { .. }) if tries < TRIES => {}
+            Err(error) => return Err(RecordFault::Claim(error)),
+        }
+    };
+    let lease = Box::new(Lease {
+        id: new.id,
+        intent,
+        home: home.store.pool(),
+        pool: permitted.pool,
+        transactional: new.transactional,
+        upstream_key: hashes.upstream(),
+        since,
+    });
+    let Some(elsewhere) = elsewhere else {
+        return Ok(Taken::Ours(lease));
+    };
+    match elsewhere.writer.submit(record).await {
+        Ok(()) => Ok(Taken::Ours(lease)),
+        Err(error) => {
+            record::abandon(gate, permitted, seal, &lease).await;
+            Err(RecordFault::Write(error))
+        }
     }
-    let record = Id::mint(gate.clock.now(), for_id);
-    let salts = Salts::from_bytes(for_salts);
-    let arguments = passage.canonical.as_ref();
-    let payload = arguments.map(|canonical| Payload::of(&salts, Field::Arguments, canonical));
-    let inputs = arguments
-        .filter(|canonical| {
-            passage.tool.is_some() || canonical.as_bytes().len() <= MAX_KEPT_OF_UNKNOWN
-        })
-        .map(|canonical| encrypt(passage, record, &salts, canonical))
-        .transpose()
-        .map_err(RecordFault::Seal)?;
-    Ok(Seal {
-        record,
-        salts,
-        arguments: payload,
-        inputs,
+}
+
+async fn try_take(
+    home: &RegionStore,
+    new: &NewClaim<'_>,
+    intent: &NewRecord,
+    elsewhere: bool,
+) -> Result<Option<ClaimRow>, StoreError> {
+    let mut tx = home.begin(intent.tenant).await?;
+    let first = if elsewhere {
+        claims::claim_elsewhere(&mut tx, new, &intent.record.canonical).await?
+    } else {
+        claims::claim(&mut tx, new, intent).await?
+    };
+    if first.is_none() {
+        tx.commit().await?;
+    }
+    Ok(first)
+}
+
+fn new_claim<'a>(
+    gate: &Gate,
+    permitted: &'a Permitted,
+    seal: &Seal,
+    intent: Id<Record>,
+    hashes: &Hashes,
+) -> Result<NewClaim<'a>, RecordFault> {
+    let tool = &permitted.call.tool;
+    let id: Id<Claim> = Id::mint(
+        gate.clock.now(),
+        entropy::random().map_err(RecordFault::Entropy)?,
+    );
+    Ok(NewClaim {
+        id,
+        principal: permitted.call.passage.admitted.caller.principal,
+        tool: &tool.compiled.definition.name,
+        key_hash: hashes.key,
+        fingerprint: hashes.fingerprint,
+        intent,
+        outcome: seal.record,
+        pool: permitted.pool,
+        transactional: gate.connectors.effects(tool.to_ref()) == Effects::Transactional,
+        replica: gate.replica,
     })
 }
 
-/// Salts and arguments under the tenant's key: emptying them is what erasure and retention do.
-fn encrypt(
-    passage: &Passage,
-    record: Id<Record>,
-    salts: &Salts,
-    arguments: &Canonical,
-) -> Result<NewCallInputs, EnvelopeError> {
-    let tenant = passage.admitted.caller.tenant;
-    let TenantKey { id, key } = &passage.admitted.snapshot.data_key;
-    let aad = |usage| Aad {
-        tenant,
-        usage,
-        row: record.as_bytes(),
-    };
-    Ok(NewCallInputs {
-        data_key: *id,
-        salts: key.encrypt(&aad(SALTS_USAGE), salts.as_bytes())?,
-        arguments: key.encrypt(&aad(ARGUMENTS_USAGE), arguments.as_bytes())?,
-        answer: None,
-    })
+/// The database of a pool.
+pub(in crate::rooms) fn region(
+    gate: &Gate,
+    pool: portcullis_domain::Pool,
+) -> Result<&Region, RecordFault> {
+    gate.regions.get(&pool).ok_or(RecordFault::NoPool(pool))
+}
+
+impl Seal {
+    /// Commits to the idempotency key, for the records of the call.
+    fn commit_to_key(&mut self, key: &str) -> Result<(), RecordFault> {
+        let key = portcullis_evidence::canonical_bytes(key).map_err(RecordFault::Canonical)?;
+        self.key = Some(self.salts.commit(Field::IdempotencyKey, &key));
+        Ok(())
+    }
 }
