@@ -3,6 +3,7 @@
 //! Requests refuse unknown members. No type here carries a stored secret: a secret exists only in
 //! the answer that creates it.
 
+pub mod claim;
 pub mod limits;
 pub mod policy;
 pub mod principal;
@@ -17,6 +18,9 @@ pub mod tool;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use claim::{
+    Claim, ClaimState, ClaimStateError, Finding, FindingError, ResolveClaim, ResolvedClaim,
+};
 pub use limits::{LimitsSetting, PutLimits};
 pub use policy::{PolicyDiagnostic, PolicySeverity, PolicyStatus, PolicyVersion, PublishPolicy};
 pub use principal::{

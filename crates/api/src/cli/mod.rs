@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 the command line is not understood, 3 the server
 //! cannot be reached, 4 the credentials do not work or their role does not allow it.
 
+pub mod claim;
 pub mod client;
 pub mod error;
 pub mod grant;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Changes that people have agreed to
     #[command(subcommand)]
     Ticket(ticket::Command),
+    /// Idempotency keys of mutating calls, and those of unknown outcome
+    #[command(subcommand)]
+    Claim(claim::Command),
     /// Policy versions of a tenant
     #[command(subcommand)]
     Policy(policy::Command),
@@ -101,6 +105,7 @@ async fn dispatch(command: Command, session: Session<'_>) -> Result<(), CliError
         Command::Limits(command) => limits::run(command, session).await,
         Command::Tool(command) => tool::run(command, session).await,
         Command::Ticket(command) => ticket::run(command, session).await,
+        Command::Claim(command) => claim::run(command, session).await,
         Command::Policy(command) => policy::run(command, session).await,
         Command::Records(arguments) => records::run(arguments, session).await,
         Command::ServiceToken(command) => service_token::run(command, session).await,

@@ -88,6 +88,10 @@ actions! {
     TicketOpen = "ticket.open": Owner Operator;
     /// Close a change ticket.
     TicketClose = "ticket.close": Owner Operator;
+    /// See claims of idempotency keys.
+    ClaimRead = "claim.read": Owner Operator Approver Auditor Viewer;
+    /// Say how a call of unknown outcome ended.
+    ClaimResolve = "claim.resolve": Owner Operator;
     /// See policy versions.
     PolicyRead = "policy.read": Owner Operator Approver Auditor Viewer;
     /// Write a draft of a policy.

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod baseline;
 pub mod caller;
 pub mod change;
+mod claims;
 pub mod error;
 pub mod etag;
 mod frame;
@@ -72,6 +73,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(principal_routes())
         .merge(configuration_routes())
         .merge(ticket_routes())
+        .merge(claim_routes())
 }
 
 fn platform_routes() -> OpenApiRouter<State> {
@@ -102,6 +104,13 @@ fn configuration_routes() -> OpenApiRouter<State> {
         .routes(routes!(policies::get))
         .routes(routes!(policies::publish))
         .routes(routes!(records::list))
+}
+
+fn claim_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(claims::list))
+        .routes(routes!(claims::get))
+        .routes(routes!(claims::resolve))
 }
 
 fn ticket_routes() -> OpenApiRouter<State> {

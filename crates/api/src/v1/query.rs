@@ -1,7 +1,7 @@
 //! Queries of lists. Unknown parameters are refused by name.
 
 use portcullis_domain::TraceId;
-use portcullis_wire::api::TicketState;
+use portcullis_wire::api::{ClaimState, TicketState};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use utoipa::IntoParams;
@@ -25,6 +25,21 @@ pub(super) struct PageQuery {
 pub(super) struct TokenQuery {
     /// The tenant's slug or id. Where absent: the caller's own, or the platform's tokens.
     pub(super) tenant: Option<String>,
+    /// How many at most, 1 to 200; 50 where absent.
+    #[param(minimum = 1, maximum = 200)]
+    pub(super) limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// Which claims.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ClaimQuery {
+    /// Only those that stand so.
+    #[param(inline)]
+    pub(super) state: Option<ClaimState>,
     /// How many at most, 1 to 200; 50 where absent.
     #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u32>,

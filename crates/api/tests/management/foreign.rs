@@ -59,6 +59,7 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         .replace("{principal}", "agent:copilot")
         .replace("{secret}", &format!("sec_{absent}"))
         .replace("{grant}", &format!("grt_{absent}"))
+        .replace("{claim}", &format!("clm_{absent}"))
         .replace("{ticket}", &format!("tkt_{absent}"))
         .replace("{tool}", "orders.get")
         .replace("{number}", "1");
@@ -78,6 +79,7 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         ("POST", "policies") => ask.text("application/yaml", "[]"),
         ("POST", "principals") => ask.json(json!({"name": "agent:other"})),
         ("POST", "grants") => ask.json(json!({"scope": "orders.read"})),
+        ("POST", "resolve") => ask.json(json!({"outcome": "executed", "reason": "Seen"})),
         ("POST", "tickets") => ask.json(json!({
             "tool": "flag.set", "arguments": {"name": "checkout_v2", "env": "prod"},
             "reason": "Launch", "expires_at": text_at(3_600),

@@ -2,6 +2,8 @@
 //! learns (nothing), versions, repeats, pages, and what is written down.
 
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod command_line;

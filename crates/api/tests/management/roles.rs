@@ -80,6 +80,7 @@ fn ask(row: &Row) -> Ask {
         .replace("{secret}", &format!("sec_{absent}"))
         .replace("{grant}", &format!("grt_{absent}"))
         .replace("{token}", &format!("svt_{absent}"))
+        .replace("{claim}", &format!("clm_{absent}"))
         .replace("{ticket}", &format!("tkt_{absent}"))
         .replace("{tool}", "orders.get")
         .replace("{number}", "999");

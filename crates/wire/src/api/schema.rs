@@ -39,6 +39,8 @@ texts! {
     GrantId = "^grt_[0-9a-f]{32}$", "grt_0199a6b0c0007000800000000000002a";
     /// A client secret's id. It is no secret itself.
     ClientSecretId = "^sec_[0-9a-f]{32}$", "sec_0199a6b0c0007000800000000000002a";
+    /// The id of a claimed idempotency key.
+    ClaimId = "^clm_[0-9a-f]{32}$", "clm_0199a6b0c0007000800000000000002a";
     /// A change ticket's id.
     TicketId = "^tkt_[0-9a-f]{32}$", "tkt_0199a6b0c0007000800000000000002a";
     /// A tool's id.
