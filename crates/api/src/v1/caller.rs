@@ -134,12 +134,21 @@ impl<A: Act> FromRequestParts<State> for Permit<A> {
 async fn authenticate(parts: &Parts, state: &State) -> Result<Caller, ApiError> {
     let now = state.now();
     let address = address(parts, state)?;
-    state.attempts().check(address, now)?;
+    // Who drops the gate must not be kept from it by a neighbour that fails: a right token passes all
+    // the same, and wrong ones of such a network wait for each other instead of filling the database.
+    let crowded = state.attempts().check(address, now).err();
+    let _turn = match crowded {
+        Some(too_many) => Some(state.turn().await.ok_or(too_many)?),
+        None => None,
+    };
     let token = bearer(&parts.headers)?;
     let mut tx = state.control().platform().await?;
     let Some(row) = shown(&mut tx, token).await? else {
         state.attempts().failed(address, None, now)?;
-        return Err(ApiError::Unauthenticated("the token is not one of ours"));
+        return Err(match crowded {
+            Some(too_many) => too_many.into(),
+            None => ApiError::Unauthenticated("the token is not one of ours"),
+        });
     };
     // From here on the caller has shown the secret and may know the token's state.
     if row.revoked_at.is_some() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_domain::id::{Id, Kind};
 use portcullis_domain::{Clock, Limits, Pool, StopRules, ToolDefinition};
@@ -10,10 +11,15 @@ use portcullis_keys::{EntropyError, entropy};
 use portcullis_mcp_runtime::token::TrustedProxies;
 use portcullis_store::{ControlStore, RegionStore};
 use time::OffsetDateTime;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
 use crate::attempts::Attempts;
+
+/// How long a network that failed too often waits for its turn.
+const TURN: Duration = Duration::from_secs(1);
 
 /// What the management API works with. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -23,6 +29,7 @@ pub struct State(Arc<Inner>);
 struct Inner {
     parts: Parts,
     attempts: Attempts,
+    turns: Semaphore,
 }
 
 /// The parts of a [`State`].
@@ -68,6 +75,7 @@ impl State {
         Self(Arc::new(Inner {
             parts,
             attempts: Attempts::new(),
+            turns: Semaphore::new(1),
         }))
     }
 
@@ -94,6 +102,12 @@ impl State {
     /// Failures to show a service token that works.
     pub(super) fn attempts(&self) -> &Attempts {
         &self.0.attempts
+    }
+
+    /// A turn to be looked up for networks that failed too often: one at a time. None where it does
+    /// not come within a second.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(TURN, self.0.turns.acquire()).await.ok()?.ok()
     }
 
     /// The proxies whose `Forwarded` header is believed.
