@@ -190,6 +190,11 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// The region whose data the arguments name, if the tool has such an argument.
     fn region(&self, tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction>;
 
+    /// One sentence for people about a result, as it was redacted; none where the tool has none.
+    fn summary(&self, _tool: ToolRef<'_>, _result: &Value) -> Option<String> {
+        None
+    }
+
     /// Runs a permitted call. A mutating tool whose effects are in the pool's database leaves them in
     /// the transaction that it returns and commits nothing itself.
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a>;
@@ -274,6 +279,11 @@ impl Connectors {
     /// The region whose data the arguments name, if the tool has such an argument.
     pub fn region(&self, tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction> {
         self.find(tool)?.region(tool, arguments)
+    }
+
+    /// One sentence for people about a result, as it was redacted; none where the tool has none.
+    pub fn summary(&self, tool: ToolRef<'_>, result: &Value) -> Option<String> {
+        self.find(tool)?.summary(tool, result)
     }
 
     /// Runs a permitted call.

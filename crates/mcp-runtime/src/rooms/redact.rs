@@ -36,8 +36,8 @@ pub struct Redacted {
 /// What the caller will see.
 #[derive(Debug)]
 pub(in crate::rooms) enum Shown {
-    /// The tool's result in canonical JSON, as it is committed to and as it is sent.
-    Output(Canonical),
+    /// The tool's result.
+    Output(Told),
     /// What an earlier call with the same key was answered, by its record.
     Replayed(Canonical, Id<Record>),
     /// A refusal.
@@ -46,6 +46,15 @@ pub(in crate::rooms) enum Shown {
     Withheld(Refusal),
     /// A failure of the tool.
     Failed(Slug, Problem),
+}
+
+/// A result that may be shown.
+#[derive(Debug)]
+pub(in crate::rooms) struct Told {
+    /// In canonical JSON, as it is committed to and as it is sent.
+    pub(in crate::rooms) json: Canonical,
+    /// A sentence for people, made of what is shown and nothing else.
+    pub(in crate::rooms) summary: Option<String>,
 }
 
 /// Enters the room.
@@ -62,7 +71,7 @@ pub fn enter(gate: &Gate, outcome: Outcome) -> Redacted {
     } = outcome;
     let (shown, report) = match result {
         Ran::Output(tool, output) => shown(gate, &passage, &tool, output, &obligations)
-            .map(|(canonical, report)| (Shown::Output(canonical), report)),
+            .map(|(told, report)| (Shown::Output(told), report)),
         Ran::Replayed(tool, kept) => Ok(replayed(gate, &passage, &tool, *kept, &obligations)),
         Ran::Refused(refusal) => Ok(refused(refusal, Shown::Refused)),
         Ran::Withheld(refusal) => Ok(refused(refusal, Shown::Withheld)),
@@ -89,11 +98,15 @@ fn shown(
     tool: &KnownTool,
     mut output: Value,
     obligations: &[FieldRule],
-) -> Result<(Canonical, Report), ToolError> {
+) -> Result<(Told, Report), ToolError> {
     let key = hash_key(gate, passage);
     let declared = &tool.compiled.declared_output;
     let report = redact_json(&mut output, obligations, declared, &key);
-    finish(tool, &output).map(|canonical| (canonical, report))
+    let told = Told {
+        json: finish(tool, &output)?,
+        summary: gate.connectors.summary(tool.to_ref(), &output),
+    };
+    Ok((told, report))
 }
 
 /// Redacts a stored answer further, where today's policy or arguments ask for more than was done. What
@@ -111,7 +124,7 @@ fn replayed(
         .cloned()
         .collect();
     match shown(gate, passage, tool, kept.answer, &more) {
-        Ok((canonical, report)) => (Shown::Replayed(canonical, kept.original), report),
+        Ok((told, report)) => (Shown::Replayed(told.json, kept.original), report),
         Err(error) => {
             tracing::warn!(trace_id = %passage.trace_id, error = %crate::chain(&error), "a stored answer cannot be shown");
             refused(unfit(), Shown::Withheld)

@@ -39,7 +39,7 @@ enum Kind {
     Output {
         text: Canonical,
         receipt: Receipt,
-        replayed: bool,
+        said: Said,
     },
     Refused {
         refusal: Refusal,
@@ -50,6 +50,15 @@ enum Kind {
         receipt: Receipt,
     },
     Unrecorded(Problem),
+}
+
+/// What the first text block of a result says.
+#[derive(Debug)]
+enum Said {
+    /// A sentence about it, or the result itself.
+    Done(Option<String>),
+    /// That the call was done before.
+    Replayed,
 }
 
 /// Enters the room.
@@ -89,15 +98,15 @@ fn kept(recorded: Recorded) -> (Kind, Option<Slots>) {
         slots,
     } = recorded;
     let kind = match shown {
-        Shown::Output(text) => Kind::Output {
-            text,
+        Shown::Output(told) => Kind::Output {
+            text: told.json,
             receipt,
-            replayed: false,
+            said: Said::Done(told.summary),
         },
         Shown::Replayed(text, _) => Kind::Output {
             text,
             receipt,
-            replayed: true,
+            said: Said::Replayed,
         },
         Shown::Refused(refusal) | Shown::Withheld(refusal) => Kind::Refused { refusal, receipt },
         Shown::Failed(_, problem) => Kind::Failed { problem, receipt },
@@ -131,8 +140,8 @@ impl Answer {
             Kind::Output {
                 text,
                 receipt,
-                replayed,
-            } => success(text.as_bytes(), &receipt, replayed, complete)
+                said,
+            } => success(text.as_bytes(), &receipt, &said, complete)
                 .map_or_else(|| fault(trace_id), McpReply::Result),
             Kind::Refused { refusal, receipt } => {
                 let problem = refusal.problem().with_trace(trace_id);
@@ -164,11 +173,11 @@ impl Answer {
             Kind::Output {
                 text,
                 receipt,
-                replayed,
+                said,
             } => {
                 let raw: Option<&RawValue> = serde_json::from_slice(text.as_bytes()).ok();
                 let mut body = json!({ "result": raw, "receipt": receipt });
-                if let (true, Value::Object(members)) = (replayed, &mut body) {
+                if let (Said::Replayed, Value::Object(members)) = (said, &mut body) {
                     members.insert("idempotent_replay".to_owned(), Value::Bool(true));
                 }
                 (200, body)
@@ -216,21 +225,24 @@ fn fault(trace_id: TraceId) -> McpReply {
     McpReply::Fault(Problem::new(Slug::Internal, "").with_trace(trace_id))
 }
 
-fn success(
-    text: &[u8],
-    receipt: &Receipt,
-    replayed: bool,
-    complete: bool,
-) -> Option<Box<RawValue>> {
+fn success(text: &[u8], receipt: &Receipt, said: &Said, complete: bool) -> Option<Box<RawValue>> {
     let text = std::str::from_utf8(text).ok()?;
     let block = serde_json::to_string(text).ok()?;
     let mut meta = Map::new();
     meta.insert(META_RECEIPT.to_owned(), serde_json::to_value(receipt).ok()?);
-    let first = if replayed {
-        meta.insert(META_REPLAY.to_owned(), Value::Bool(true));
-        format!(r#"{{"type":"text","text":"{REPLAY_TEXT}"}},"#)
-    } else {
-        String::new()
+    let first = match said {
+        Said::Replayed => {
+            meta.insert(META_REPLAY.to_owned(), Value::Bool(true));
+            Some(REPLAY_TEXT)
+        }
+        Said::Done(summary) => summary.as_deref(),
+    };
+    let first = match first {
+        Some(words) => {
+            let words = serde_json::to_string(words).ok()?;
+            format!(r#"{{"type":"text","text":{words}}},"#)
+        }
+        None => String::new(),
     };
     finish(
         &format!(r#"[{first}{{"type":"text","text":{block}}}]"#),

@@ -50,6 +50,16 @@ impl Connector for Flags {
         None
     }
 
+    fn summary(&self, tool: ToolRef<'_>, result: &Value) -> Option<String> {
+        if tool.name != "flag.set" {
+            return None;
+        }
+        let name = result.get("name")?.as_str()?;
+        let env = result.get("env")?.as_str()?;
+        let pct = result.get("rolloutPct")?.as_number()?;
+        Some(format!("Flag {name} set to {pct}% in {env}"))
+    }
+
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a> {
         Box::pin(async move {
             match invocation.tool.name {

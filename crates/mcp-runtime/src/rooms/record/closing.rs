@@ -97,7 +97,7 @@ fn answer(redacted: &Redacted) -> Result<StoredAnswer, RecordFault> {
         Shown::Output(output) => keep(
             &redacted.passage,
             redacted.seal.record,
-            output,
+            &output.json,
             &redacted.obligations,
         ),
         Shown::Replayed(..) | Shown::Refused(_) | Shown::Withheld(_) | Shown::Failed(..) => {

@@ -217,7 +217,7 @@ pub(super) fn ending(redacted: &Redacted, pool: Pool, intent: Option<Id<RecordKi
             permit,
         },
         Shown::Output(output) => {
-            let answer = answer(output, &redacted.report, &redacted.seal.salts);
+            let answer = answer(&output.json, &redacted.report, &redacted.seal.salts);
             executed(permit, Effect::Ok(answer), intent)
         }
         Shown::Failed(slug, _) => executed(permit, failed(*slug, &redacted.caused), intent),
