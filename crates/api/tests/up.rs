@@ -180,6 +180,17 @@ fn the_platform_starts_serves_keeps_its_data_and_stops() {
     assert!(second.end(Signal::SIGINT).success());
 }
 
+/// The commands of the instructions that a start prints.
+fn printed(child: &mut Child) -> Vec<String> {
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let sets = ["ACME", "GLOBEX", "TICKET"].map(|name| format!("  {name}="));
+    out.lines()
+        .map(Result::unwrap)
+        .take_while(|line| !line.starts_with("Ctrl-C"))
+        .filter(|line| line.contains("curl") || sets.iter().any(|set| line.starts_with(set)))
+        .collect()
+}
+
 #[test]
 fn the_printed_commands_work_as_they_are_printed() {
     let place = place();
@@ -188,25 +199,16 @@ fn the_printed_commands_work_as_they_are_printed() {
     let mut child = portcullis(&["up", "--listen", "127.0.0.1:0", "--data-dir", folder])
         .spawn()
         .unwrap();
-    let mut commands = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if line.starts_with("Ctrl-C") {
-            break;
-        }
-        let is_token = line.starts_with("  ACME=") || line.starts_with("  GLOBEX=");
-        if is_token || line.contains("curl") {
-            commands.push(line);
-        }
-    }
-    assert_eq!(commands.len(), 8, "{commands:#?}");
+    let commands = printed(&mut child);
+    assert_eq!(commands.len(), 13, "{commands:#?}");
     // Both ways to a token, each with the calls after it.
     let told = [0, 1].map(|way| {
         let tokens = commands[way..way + 2].join("\n");
-        let calls = commands[3..].iter();
+        let calls = commands[3..8].iter();
         let answers = calls.map(|call| shell(&format!("{tokens}\n{call}")));
         answers.collect::<Vec<_>>()
     });
+    let changed = changes(&commands[..2].join("\n"), &commands[8..]);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
@@ -223,6 +225,31 @@ fn the_printed_commands_work_as_they_are_printed() {
         assert!(foreign.contains("\"status\":401"), "{foreign}");
         assert!(absent.contains("\"found\":false"), "{absent}");
     }
+    let words = [
+        "Flag checkout_v2 set to 25% in staging",
+        "OK (idempotent)",
+        "DENY: prod change >10% requires change ticket",
+        "Flag checkout_v2 set to 50% in prod",
+    ];
+    for (answer, words) in changed.iter().zip(words) {
+        assert!(answer.contains(words), "{words}: {answer}");
+    }
+}
+
+/// What the four calls that change something answer, the last with the ticket that is opened before.
+fn changes(tokens: &str, commands: &[String]) -> [String; 4] {
+    let call = |number: usize| shell(&format!("{tokens}\n{}", commands[number]));
+    let before = [call(0), call(1), call(2)];
+    let opened = shell(&format!("{}\necho \"TICKET=$TICKET\"", commands[3]));
+    let with_ticket = format!("{tokens}\n{opened}\n{}", commands[4]);
+    // The replica may hear of the ticket a moment later; a denied call has used up no key.
+    let mut answer = shell(&with_ticket);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while answer.contains("DENY") && Instant::now() < deadline {
+        answer = shell(&with_ticket);
+    }
+    let [set, again, denied] = before;
+    [set, again, denied, answer]
 }
 
 fn shell(script: &str) -> String {

@@ -48,6 +48,10 @@ fn body(template: &str) -> Value {
         "principals" => json!({"name": "agent:nobody"}),
         "{principal}" => json!({"status": "active"}),
         "grants" => json!({"scope": "orders.read"}),
+        "tickets" => json!({
+            "tool": "flag.set", "arguments": {}, "reason": "None",
+            "expires_at": "2027-01-01T00:00:00Z",
+        }),
         "limits" => json!({"limits": limits, "stop_rules": stop_rules}),
         "{tool}" => json!({"enabled": true}),
         "{tenant}" => json!({"name": "Nobody"}),

@@ -17,6 +17,7 @@ mod command_line;
 mod crash;
 mod doors;
 mod faults;
+mod flags;
 mod foreign;
 mod hygiene;
 mod lifecycle;

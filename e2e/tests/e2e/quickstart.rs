@@ -33,12 +33,14 @@ async fn the_printed_commands_work_as_they_are_printed() {
     let (tokens, calls) = commands(&instructions);
     // Each variable can be set in each way that is shown; each call works with each.
     let (first, rest) = tokens.split_at(2);
+    let (ticket, rest) = rest.split_last().unwrap();
     assert!(
         first[0].starts_with("ACME=") && first[1].starts_with("GLOBEX="),
         "{tokens:?}"
     );
     let ways = std::iter::once(first.join("\n"))
         .chain(rest.iter().map(|other| format!("{}\n{other}", first[1])));
+    let (calls, changes) = calls.split_at(5);
     for set in ways {
         let answers: Vec<Value> = calls
             .iter()
@@ -58,12 +60,23 @@ async fn the_printed_commands_work_as_they_are_printed() {
         );
         assert_eq!(answers[3]["status"], 401, "{}", answers[3]);
         assert_eq!(answers[4]["result"], serde_json::json!({"found": false}));
-        assert_eq!(
-            calls.len(),
-            5,
-            "a call is printed that this test does not know: {calls:?}"
-        );
     }
+    let [set, again, denied, agreed] = changes else {
+        panic!("a call is printed that this test does not know: {changes:?}");
+    };
+    let words = |script: &str| {
+        let answer = answer(&platform, &format!("{}\n{script}", first[0]));
+        let words = answer.pointer("/result/content/0/text").cloned();
+        words.unwrap().as_str().unwrap().to_owned()
+    };
+    assert_eq!(words(set), "Flag checkout_v2 set to 25% in staging");
+    assert!(words(again).starts_with("OK (idempotent)"));
+    assert!(words(denied).starts_with("DENY: prod change >10% requires change ticket"));
+    let with_ticket = format!("{ticket}\n{agreed}");
+    let done = (0..50)
+        .map(|_| words(&with_ticket))
+        .find(|words| !words.starts_with("DENY"));
+    assert_eq!(done.unwrap(), "Flag checkout_v2 set to 50% in prod");
 }
 
 #[tokio::test]

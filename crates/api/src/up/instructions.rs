@@ -25,6 +25,8 @@ pub(super) struct Ready {
     pub(super) program: PathBuf,
     /// The tenants, in the order to show.
     pub(super) tenants: Vec<ReadyTenant>,
+    /// Idempotency keys that nobody has used, for two changes.
+    pub(super) keys: [String; 2],
 }
 
 /// A tenant to try.
@@ -87,6 +89,7 @@ impl Ready {
         if let [own, other, ..] = self.tenants.as_slice() {
             text.push_str(&self.tokens(own, other));
             text.push_str(&self.calls(own, other));
+            text.push_str(&self.changes(own));
         }
         let _ = write!(
             text,
@@ -96,18 +99,23 @@ impl Ready {
         text
     }
 
-    fn tokens(&self, own: &ReadyTenant, other: &ReadyTenant) -> String {
+    /// A command of this program, as the operator of this machine.
+    fn command(&self, what: &str) -> String {
         let program = quoted(&self.program);
-        let file = if self.operator_is_default {
-            String::new()
+        if self.operator_is_default {
+            format!("{program} {what}")
         } else {
-            format!(" --operator-file {}", quoted(&self.operator))
-        };
-        let command = |tenant: &ReadyTenant| {
             format!(
-                "{program} token{file} --tenant {} --principal {}",
-                tenant.slug, tenant.principal
+                "{program} {what} --operator-file {}",
+                quoted(&self.operator)
             )
+        }
+    }
+
+    fn tokens(&self, own: &ReadyTenant, other: &ReadyTenant) -> String {
+        let command = |tenant: &ReadyTenant| {
+            let whose = format!("--tenant {} --principal {}", tenant.slug, tenant.principal);
+            self.command(&format!("token {whose}"))
         };
         format!(
             "\nIn another shell, get access tokens (they last ten minutes):\n\n\
@@ -134,15 +142,7 @@ impl Ready {
                 self.origin, tenant.slug
             )
         };
-        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
-        let mcp = format!(
-            "  curl -s {} -H \"Authorization: Bearer $ACME\" -H 'Content-Type: application/json' \
-             -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2026-07-28' \
-             -H 'Mcp-Method: tools/call' -H 'Mcp-Name: orders.export' \
-             -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"orders.export\",\
-             \"arguments\":{{{week}}},{meta}}}}}'\n",
-            self.mcp(&own.slug)
-        );
+        let mcp = self.call(own, "orders.export", &format!("{{{week}}}"));
         let unknown = format!("{{{week},\"evil\":\"oops\"}}");
         let foreign = format!("{{\"orderId\":\"{}\"}}", own.order);
         [
@@ -157,6 +157,48 @@ impl Ready {
             tools(other, "orders.get", "GLOBEX", &foreign),
         ]
         .concat()
+    }
+
+    fn changes(&self, own: &ReadyTenant) -> String {
+        let flag = r#""name":"checkout_v2""#;
+        let [first, second] = &self.keys;
+        let staging = self.call(
+            own,
+            "flag.set",
+            &format!(r#"{{{flag},"env":"staging","rolloutPct":25,"idemKey":"{first}"}}"#),
+        );
+        let half = format!(r#"{flag},"env":"prod","rolloutPct":50,"idemKey":"{second}""#);
+        let denied = self.call(own, "flag.set", &format!("{{{half}}}"));
+        let ticket = self.command(&format!(
+            "ticket open --tenant {} --tool flag.set --arg name=checkout_v2 --arg env=prod \
+             --reason Launch --json",
+            own.slug
+        ));
+        let agreed = format!("{{{half},\"ticket\":\"'$TICKET'\"}}");
+        [
+            "\nA flag for a quarter of staging. The same call again, with the same key, is answered\n\
+             `OK (idempotent)` and changes nothing.\n\n",
+            staging.as_str(),
+            staging.as_str(),
+            "\nHalf of production is denied without a change ticket. A person opens one; then it runs.\n\n",
+            denied.as_str(),
+            format!("  TICKET=$({ticket} | sed -n 's/.*\"id\": *\"\\([^\"]*\\)\".*/\\1/p')\n").as_str(),
+            self.call(own, "flag.set", &agreed).as_str(),
+        ]
+        .concat()
+    }
+
+    /// A call over MCP.
+    fn call(&self, tenant: &ReadyTenant, tool: &str, arguments: &str) -> String {
+        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+        format!(
+            "  curl -s {} -H \"Authorization: Bearer $ACME\" -H 'Content-Type: application/json' \
+             -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2026-07-28' \
+             -H 'Mcp-Method: tools/call' -H 'Mcp-Name: {tool}' \
+             -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\
+             \"arguments\":{arguments},{meta}}}}}'\n",
+            self.mcp(&tenant.slug)
+        )
     }
 }
 
@@ -195,6 +237,7 @@ mod tests {
             operator_is_default: false,
             program: PathBuf::from("/bin/portcullis"),
             tenants: vec![tenant("acme", "eu-west"), tenant("globex", "us-east")],
+            keys: ["k-1", "k-2"].map(str::to_owned),
         }
     }
 
@@ -215,7 +258,7 @@ mod tests {
             .lines()
             .filter(|line| line.contains("curl -s"))
             .collect();
-        assert_eq!(commands.len(), 6, "{text}");
+        assert_eq!(commands.len(), 10, "{text}");
         for command in commands {
             assert_eq!(command.matches('\'').count() % 2, 0, "{command}");
         }

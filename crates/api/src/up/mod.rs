@@ -22,8 +22,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use portcullis_domain::Clock;
+use portcullis_keys::entropy;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Builder;
 
 use crate::config::{self, Config, Environment};
 use crate::platform::{self, SystemClock, write_private};
@@ -81,6 +83,7 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
             operator_is_default,
             program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("portcullis")),
             tenants,
+            keys: [new_key()?, new_key()?],
         };
         let replica = Replica::compose(config, stores)?;
         tell(&ready, json)?;
@@ -93,6 +96,12 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
     };
     cluster.stop().await?;
     outcome
+}
+
+/// An idempotency key that nobody has used.
+fn new_key() -> Result<String, UpError> {
+    let random = Builder::from_random_bytes(entropy::random()?);
+    Ok(random.into_uuid().to_string())
 }
 
 /// Listens first, so that a taken port is told before anything is made, and writes the configuration
