@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// What an address is. The text names the block, for the operator's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,19 @@ pub fn class(address: IpAddr) -> Class {
     match address {
         IpAddr::V4(address) => class_v4(address),
         IpAddr::V6(address) => class_v6(address),
+    }
+}
+
+/// Whether a network lies wholly within one that an operator may open. Forbidden addresses within it
+/// stay forbidden.
+pub fn may_be_opened(network: IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => INTERNAL_V4
+            .iter()
+            .any(|(whole, _)| whole.contains(&network)),
+        IpNet::V6(network) => INTERNAL_V6
+            .iter()
+            .any(|(whole, _)| whole.contains(&network)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! the answer that creates it.
 
 pub mod claim;
+pub mod egress;
 pub mod limits;
 pub mod policy;
 pub mod principal;
@@ -21,6 +22,7 @@ use utoipa::ToSchema;
 pub use claim::{
     Claim, ClaimState, ClaimStateError, Finding, FindingError, ResolveClaim, ResolvedClaim,
 };
+pub use egress::{EgressAllowlist, PutEgressAllowlist};
 pub use limits::{LimitsSetting, PutLimits};
 pub use policy::{PolicyDiagnostic, PolicySeverity, PolicyStatus, PolicyVersion, PublishPolicy};
 pub use principal::{
@@ -32,7 +34,7 @@ pub use role::Role;
 pub use service_token::{CreateServiceToken, CreatedServiceToken, ServiceToken};
 pub use tenant::{CreateTenant, ReplayMode, Tenant, UpdateTenant};
 pub use ticket::{CloseTicket, OpenTicket, Ticket, TicketState};
-pub use tool::{Tool, ToolDetail, ToolVersion, UpdateTool};
+pub use tool::{RegisterTool, Tool, ToolConnector, ToolDetail, ToolVersion, UpdateTool};
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -6,6 +6,7 @@
 
 pub mod claim;
 pub mod client;
+pub mod egress;
 pub mod error;
 pub mod grant;
 pub mod limits;
@@ -57,6 +58,9 @@ pub enum Command {
     /// Idempotency keys of mutating calls, and those of unknown outcome
     #[command(subcommand)]
     Claim(claim::Command),
+    /// Hosts that a tenant's tools may call
+    #[command(subcommand)]
+    Egress(egress::Command),
     /// Policy versions of a tenant
     #[command(subcommand)]
     Policy(policy::Command),
@@ -106,6 +110,7 @@ async fn dispatch(command: Command, session: Session<'_>) -> Result<(), CliError
         Command::Tool(command) => tool::run(command, session).await,
         Command::Ticket(command) => ticket::run(command, session).await,
         Command::Claim(command) => claim::run(command, session).await,
+        Command::Egress(command) => egress::run(command, session).await,
         Command::Policy(command) => policy::run(command, session).await,
         Command::Records(arguments) => records::run(arguments, session).await,
         Command::ServiceToken(command) => service_token::run(command, session).await,

@@ -1,12 +1,16 @@
 //! `portcullis tool`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use http::Method;
-use portcullis_wire::api::{Tool, ToolDetail, UpdateTool};
+use portcullis_wire::api::{RegisterTool, Tool, ToolDetail, UpdateTool};
 
 use super::error::CliError;
 use super::output;
-use super::session::Session;
+use super::session::{Session, read_text};
+
+const MAX_FILE_BYTES: u64 = 512 << 10;
 
 /// Which tool.
 #[derive(Debug, Args)]
@@ -29,6 +33,15 @@ pub enum Command {
     },
     /// Show one tool with its definitions
     Show(Which),
+    /// Register a tool of another system, or give one that is there another version
+    Add {
+        /// The tenant's slug or id
+        #[arg(long)]
+        tenant: String,
+        /// A JSON file with `definition`, `connector` and `config`
+        #[arg(short, long)]
+        file: PathBuf,
+    },
     /// Let a tool be called
     Enable(Which),
     /// Let a tool be called no more
@@ -65,6 +78,7 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
             let detail: ToolDetail = client.get(&which.path()).await?.value;
             session.output.value(&detail, card)
         }
+        Command::Add { tenant, file } => add(&tenant, &file, session).await,
         Command::Enable(which) => set_enabled(which, true, session).await,
         Command::Disable(which) => set_enabled(which, false, session).await,
     }
@@ -74,6 +88,33 @@ impl Which {
     fn path(&self) -> [&str; 4] {
         ["tenants", &self.tenant, "tools", &self.tool]
     }
+}
+
+async fn add(tenant: &str, file: &Path, mut session: Session<'_>) -> Result<(), CliError> {
+    let text = read_text(file, MAX_FILE_BYTES)?;
+    let body: RegisterTool = serde_json::from_str(&text)
+        .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
+    let client = session.client(Some(tenant))?;
+    let list = ["tenants", tenant, "tools"];
+    let own = ["tenants", tenant, "tools", &body.definition.name];
+    let tool: Tool = match client.get::<ToolDetail>(&own).await {
+        Ok(present) => {
+            let etag = present.etag.as_deref();
+            client.change(Method::PUT, &own, etag, &body).await?.value
+        }
+        Err(CliError::Refused(problem)) if problem.status == 404 => {
+            client.post(&list, &body).await?.value
+        }
+        Err(error) => return Err(error),
+    };
+    session.output.value(&tool, |tool| {
+        output::pairs(&[
+            ("name", tool.name.clone()),
+            ("connector", tool.connector.clone()),
+            ("version", tool.current_version.to_string()),
+            ("sha-256", tool.sha256.clone()),
+        ])
+    })
 }
 
 async fn set_enabled(

@@ -4,11 +4,12 @@ use std::fmt::Display;
 use std::net::IpAddr;
 
 use portcullis_domain::Limits;
+use portcullis_egress::address;
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::{Config, Environment, Profile, Server, Violation};
+use super::{Config, Egress, Environment, Profile, Server, Violation};
 
 struct Findings(Vec<Violation>);
 
@@ -39,6 +40,7 @@ pub(super) fn violations(config: &Config, environment: &Environment) -> Vec<Viol
     server_bounds(&config.server, &mut found);
     databases(config, &mut found);
     tokens_and_limits(config, &mut found);
+    egress(&config.egress, &mut found);
     if let Err(error) = EnvFilter::try_new(&config.telemetry.log_level) {
         found.add(
             "telemetry.log_level",
@@ -214,6 +216,46 @@ fn tokens_and_limits(config: &Config, found: &mut Findings) {
         0,
         1_000,
     );
+}
+
+fn egress(egress: &Egress, found: &mut Findings) {
+    found.between(
+        "egress.max_response_bytes",
+        egress.max_response_bytes,
+        1_024,
+        16 << 20,
+    );
+    found.between(
+        "egress.connect_timeout_seconds",
+        egress.connect_timeout_seconds,
+        1,
+        60,
+    );
+    for opened in &egress.internal_networks {
+        let empty =
+            opened.ports.is_empty() || opened.tenants.is_empty() || opened.servers.is_empty();
+        if empty || opened.ports.contains(&0) {
+            found.add(
+                "egress.internal_networks",
+                format_args!(
+                    "{} must name at least one port, one tenant and one tool server",
+                    opened.network
+                ),
+                "Fill `ports`, `tenants` and `servers`, or leave the network out",
+            );
+        }
+        if !address::may_be_opened(opened.network) {
+            found.add(
+                "egress.internal_networks",
+                format_args!(
+                    "{} does not lie within one network of private use, loopback, shared address \
+                     space or unique-local addresses",
+                    opened.network
+                ),
+                "Name the network of the tool server itself, such as 10.20.0.0/16",
+            );
+        }
+    }
 }
 
 fn limits(front: &str, limits: Limits, found: &mut Findings) {

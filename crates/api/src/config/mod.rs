@@ -18,7 +18,8 @@ pub use environment::{
 pub use error::{ConfigError, Violation};
 pub use load::{load, parse};
 pub use sections::{
-    Admission, Control, Keys, LogFormat, Profile, Region, Server, Telemetry, Tokens,
+    Admission, Control, Egress, Keys, LogFormat, OpenedNetwork, Profile, Region, Server, Telemetry,
+    Tokens,
 };
 
 use std::collections::BTreeMap;
@@ -46,6 +47,9 @@ pub struct Config {
     /// Limits where neither a principal nor its tenant has its own.
     #[serde(default)]
     pub admission: Admission,
+    /// Calls to other systems that tenants name.
+    #[serde(default)]
+    pub egress: Egress,
     /// What it tells its operator.
     #[serde(default)]
     pub telemetry: Telemetry,

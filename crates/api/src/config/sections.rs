@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use portcullis_domain::limits::PrincipalLimits;
 use portcullis_domain::{Limits, MicroUsd, StopRules};
+use portcullis_egress::{InternalNetwork, InternalNetworks};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -271,6 +272,63 @@ impl Admission {
             max_plan_depth: self.max_plan_depth,
             max_retries: self.max_retries,
         }
+    }
+}
+
+/// Calls to other systems that tenants name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Egress {
+    /// The largest answer of another system that is read.
+    pub max_response_bytes: usize,
+    /// How long one address may take to accept a connection.
+    pub connect_timeout_seconds: u64,
+    /// PEM files of further certificate authorities, for tool servers inside.
+    pub ca_files: Vec<PathBuf>,
+    /// Networks inside that named tool servers of named tenants may reach. Danger: whoever is
+    /// named can send requests there. Metadata services stay closed.
+    pub internal_networks: Vec<OpenedNetwork>,
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self {
+            max_response_bytes: 1_048_576,
+            connect_timeout_seconds: 3,
+            ca_files: Vec::new(),
+            internal_networks: Vec::new(),
+        }
+    }
+}
+
+/// A network inside, and who may reach it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenedNetwork {
+    /// The addresses, as a CIDR block.
+    pub network: IpNet,
+    /// The ports.
+    pub ports: Vec<u16>,
+    /// Slugs of the tenants.
+    pub tenants: Vec<String>,
+    /// Names of their tool servers.
+    pub servers: Vec<String>,
+}
+
+impl Egress {
+    /// What was opened of the inside.
+    pub fn networks(&self) -> InternalNetworks {
+        let opened = self.internal_networks.iter().cloned();
+        InternalNetworks::new(
+            opened
+                .map(|one| InternalNetwork {
+                    network: one.network,
+                    ports: one.ports,
+                    tenants: one.tenants,
+                    servers: one.servers,
+                })
+                .collect(),
+        )
     }
 }
 

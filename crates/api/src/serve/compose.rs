@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::Router;
 use portcullis_domain::{Clock, Id};
+use portcullis_egress::{Client, EgressError, Limits, SystemResolver, TcpDial, Trust};
 use portcullis_keys::{LocalKeys, entropy};
+use portcullis_mcp_runtime::connectors::http::{HTTP, HttpConnector};
 use portcullis_mcp_runtime::connectors::{Connectors, native};
 use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
 use portcullis_mcp_runtime::refusals::RefusalCounts;
@@ -90,10 +92,31 @@ impl Parts {
             verifier: self.verifier(),
             turnstiles: Turnstiles::default(),
             refusals: RefusalCounts::default(),
-            connectors: Connectors::native(),
+            connectors: Connectors::native().named(HTTP, self.http_connector()?),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         })
+    }
+
+    /// The one way out to destinations that tenants name.
+    fn http_connector(&self) -> Result<Arc<HttpConnector>, ServeError> {
+        let egress = &self.config.egress;
+        let trust = egress
+            .ca_files
+            .iter()
+            .try_fold(Trust::public(), |trust, path| trust.with_file(path))
+            .map_err(EgressError::SetUp)?;
+        let client = Client::new(
+            Arc::new(SystemResolver::new()),
+            Arc::new(TcpDial),
+            trust,
+            Limits {
+                max_response_bytes: egress.max_response_bytes,
+                connect_timeout: Duration::from_secs(egress.connect_timeout_seconds),
+            },
+        )?;
+        let networks = Arc::new(egress.networks());
+        Ok(Arc::new(HttpConnector::new(client, networks)))
     }
 
     fn gate_settings(&self) -> Result<GateSettings, ServeError> {
@@ -161,6 +184,7 @@ pub fn api_state(config: &Config, stores: &Stores, clock: &Arc<dyn Clock>) -> v1
             policy: Some(POLICY.to_owned()),
             tools: tools.collect(),
         },
+        networks: Arc::new(config.egress.networks()),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use portcullis_egress::EgressError;
 use portcullis_keys::KeysError;
 use portcullis_keys::entropy::EntropyError;
 use portcullis_mcp_runtime::token::NetworkPrefixError;
@@ -38,6 +39,9 @@ pub enum ServeError {
     /// A token setting does not fit the issuer.
     #[error(transparent)]
     OAuth(#[from] OAuthSettingsError),
+    /// The client for other systems cannot be set up.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
     /// Nobody may migrate.
     #[error("{field} is missing: migrating needs the role that owns the databases. Add it")]
     NoOwner {

@@ -80,7 +80,9 @@ actions! {
     LimitsUpdate = "limits.update": Owner Operator;
     /// See tools and their definitions.
     ToolRead = "tool.read": Owner Operator Approver Auditor Viewer;
-    /// Enable or disable a tool.
+    /// Register a tool of another system.
+    ToolCreate = "tool.create": Owner Operator;
+    /// Give a tool another version, enable or disable it.
     ToolUpdate = "tool.update": Owner Operator;
     /// See change tickets.
     TicketRead = "ticket.read": Owner Operator Approver Auditor Viewer;
@@ -92,6 +94,10 @@ actions! {
     ClaimRead = "claim.read": Owner Operator Approver Auditor Viewer;
     /// Say how a call of unknown outcome ended.
     ClaimResolve = "claim.resolve": Owner Operator;
+    /// See the hosts that tools may call.
+    EgressRead = "egress.read": Owner Operator Approver Auditor Viewer;
+    /// Set the hosts that tools may call.
+    EgressUpdate = "egress.update": Owner;
     /// See policy versions.
     PolicyRead = "policy.read": Owner Operator Approver Auditor Viewer;
     /// Write a draft of a policy.

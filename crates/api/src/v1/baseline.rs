@@ -1,20 +1,20 @@
 //! What a new tenant begins with: a policy in force, the platform's own tools, default limits. It
 //! runs inside the transaction that creates the tenant, so that no tenant is ever without them.
 
-use portcullis_domain::ToolDefinition;
 use portcullis_store::policies::NewPolicy;
 use portcullis_store::tools::NewTool;
 use portcullis_store::{ControlTx, limits, policies, tools};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
 use super::state::State;
 
-/// A definition's RFC 8785 form and its SHA-256.
+/// The RFC 8785 form of a definition or a configuration, and its SHA-256.
 ///
 /// # Errors
-/// The definition cannot be written as JSON.
-pub fn canonical(definition: &ToolDefinition) -> Result<(String, [u8; 32]), ApiError> {
+/// It cannot be written as JSON.
+pub fn canonical<T: Serialize>(definition: &T) -> Result<(String, [u8; 32]), ApiError> {
     let text = serde_json_canonicalizer::to_string(definition)
         .map_err(|error| ApiError::internal(&error))?;
     let digest = Sha256::digest(text.as_bytes()).into();

@@ -10,6 +10,7 @@ pub mod baseline;
 pub mod caller;
 pub mod change;
 mod claims;
+mod egress;
 pub mod error;
 pub mod etag;
 mod frame;
@@ -24,6 +25,7 @@ pub mod policies;
 mod principals;
 mod query;
 mod records;
+mod registration;
 mod secrets;
 mod service_tokens;
 pub mod state;
@@ -71,6 +73,7 @@ fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::default()
         .merge(platform_routes())
         .merge(principal_routes())
+        .merge(tool_routes())
         .merge(configuration_routes())
         .merge(ticket_routes())
         .merge(claim_routes())
@@ -94,12 +97,17 @@ fn principal_routes() -> OpenApiRouter<State> {
         .routes(routes!(grants::revoke))
 }
 
+fn tool_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(tools::list, registration::create))
+        .routes(routes!(tools::get, tools::update, registration::replace))
+        .routes(routes!(egress::get, egress::put))
+}
+
 fn configuration_routes() -> OpenApiRouter<State> {
     OpenApiRouter::default()
         .routes(routes!(limits::get_tenant, limits::put_tenant))
         .routes(routes!(limits::get_principal, limits::put_principal))
-        .routes(routes!(tools::list))
-        .routes(routes!(tools::get, tools::update))
         .routes(routes!(policies::list, policies::draft))
         .routes(routes!(policies::get))
         .routes(routes!(policies::publish))

@@ -91,7 +91,7 @@ pub fn shape(tool: &ToolDefinition) -> ToolShape<'_> {
 }
 
 /// The definitions of the tenant's enabled tools.
-async fn catalog(tx: &mut ControlTx) -> Result<Vec<ToolDefinition>, ApiError> {
+pub(super) async fn catalog(tx: &mut ControlTx) -> Result<Vec<ToolDefinition>, ApiError> {
     let mut rows = Rows::first(1_000);
     let mut definitions = Vec::new();
     loop {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portcullis_domain::id::{Id, Kind};
 use portcullis_domain::{Clock, Limits, Pool, StopRules, ToolDefinition};
+use portcullis_egress::InternalNetworks;
 use portcullis_keys::{EntropyError, entropy};
 use portcullis_mcp_runtime::token::TrustedProxies;
 use portcullis_store::{ControlStore, RegionStore};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub defaults: Defaults,
     /// What a new tenant begins with.
     pub baseline: Baseline,
+    /// What the platform's operator opened of the inside to tool servers.
+    pub networks: Arc<InternalNetworks>,
 }
 
 /// Limits where none are set.
@@ -113,6 +116,11 @@ impl State {
     /// The proxies whose `Forwarded` header is believed.
     pub(super) fn proxies(&self) -> &TrustedProxies {
         &self.0.parts.proxies
+    }
+
+    /// What the platform's operator opened of the inside to tool servers.
+    pub(super) fn networks(&self) -> &InternalNetworks {
+        &self.0.parts.networks
     }
 
     /// The time.

@@ -1,8 +1,8 @@
 //! `/tenants/{tenant}/tools`.
 
 use axum::extract;
-use portcullis_domain::ToolDefinition;
 use portcullis_domain::id::{Id, Tool as ToolKind};
+use portcullis_domain::{HttpToolConfig, ToolDefinition};
 use portcullis_store::tools::{self, ToolRow, ToolVersionRow};
 use portcullis_store::{ControlTx, Page as Rows};
 use portcullis_wire::api::{Page, Tool, ToolDetail, ToolVersion, UpdateTool};
@@ -24,7 +24,7 @@ pub(super) fn definition(text: &str) -> Result<ToolDefinition, ApiError> {
     serde_json::from_str(text).map_err(|error| ApiError::internal(&error))
 }
 
-fn view(row: &ToolRow) -> Result<Tool, ApiError> {
+pub(super) fn view(row: &ToolRow) -> Result<Tool, ApiError> {
     let definition = definition(&row.definition)?;
     Ok(Tool {
         id: row.id,
@@ -41,16 +41,23 @@ fn view(row: &ToolRow) -> Result<Tool, ApiError> {
     })
 }
 
+fn config(text: &str) -> Result<HttpToolConfig, ApiError> {
+    serde_json::from_str(text).map_err(|error| ApiError::internal(&error))
+}
+
 fn version(row: ToolVersionRow) -> Result<ToolVersion, ApiError> {
+    let config = row.config.as_ref().map(|held| config(&held.config));
     Ok(ToolVersion {
         number: row.number,
         sha256: hex::encode(row.sha256),
         definition: definition(&row.definition)?,
+        config: config.transpose()?,
+        config_sha256: row.config.map(|held| hex::encode(held.sha256)),
         created_at: row.created_at,
     })
 }
 
-async fn named(tx: &mut ControlTx, name: &str) -> Result<ToolRow, ApiError> {
+pub(super) async fn named(tx: &mut ControlTx, name: &str) -> Result<ToolRow, ApiError> {
     // What is no name of a tool names none; the database is not asked.
     let named = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     if name.len() > 128 || !name.bytes().all(named) {

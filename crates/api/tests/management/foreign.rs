@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::egress::registration;
 use crate::platform::{Ask, Platform, Reply, text_at, token_id};
 use crate::roles::table;
 
@@ -84,6 +85,8 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
             "tool": "flag.set", "arguments": {"name": "checkout_v2", "env": "prod"},
             "reason": "Launch", "expires_at": text_at(3_600),
         })),
+        ("POST", "tools") | ("PUT", "orders.get") => ask.json(registration()),
+        ("PUT", "egress-allowlist") => ask.json(json!({"hosts": []})),
         ("POST", _) => ask.json(json!({})),
         (_, "limits") => ask.json(limits),
         (_, "orders.get") => ask.json(json!({"enabled": false})),

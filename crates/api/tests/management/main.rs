@@ -12,6 +12,8 @@ mod conformity;
 #[cfg(test)]
 mod description;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod platform;

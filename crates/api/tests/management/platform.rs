@@ -231,6 +231,7 @@ impl Platform {
                     .map(|definition| ("native".to_owned(), definition))
                     .collect(),
             },
+            networks: Arc::default(),
         });
         let mut platform = Self {
             clock,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::address::{Class, class};
+use crate::address::{Class, class, may_be_opened};
 use crate::allowance::{InternalNetwork, InternalNetworks};
 
 const PUBLIC: [&str; 24] = [
@@ -188,4 +188,28 @@ fn an_opening_is_for_its_tenants_servers_and_ports_alone() {
     assert!(!opens("globex", "orders", 8080));
     assert!(!opens("acme", "billing", 8080));
     assert!(!opens("Acme", "orders", 8080));
+}
+
+#[test]
+fn only_networks_of_the_inside_can_be_opened() {
+    for text in [
+        "10.0.0.0/8",
+        "10.2.3.0/24",
+        "127.0.0.1/32",
+        "::1/128",
+        "fd12::/16",
+    ] {
+        assert!(may_be_opened(text.parse().unwrap()), "{text}");
+    }
+    for text in [
+        "0.0.0.0/0",
+        "8.0.0.0/6",
+        "93.184.216.34/32",
+        "169.254.169.254/32",
+        "::/0",
+        "fe80::/10",
+        "::ffff:10.0.0.0/104",
+    ] {
+        assert!(!may_be_opened(text.parse().unwrap()), "{text}");
+    }
 }

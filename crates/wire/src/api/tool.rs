@@ -1,7 +1,7 @@
 //! Tools of a tenant's catalog and their versions.
 
 use portcullis_domain::id::{self, Id};
-use portcullis_domain::{ScopeTemplate, ToolDefinition, tool::Risk};
+use portcullis_domain::{HttpToolConfig, ScopeTemplate, ToolDefinition, tool::Risk};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -59,9 +59,40 @@ pub struct ToolVersion {
     /// The definition.
     #[schema(value_type = Object)]
     pub definition: ToolDefinition,
+    /// How its connector calls it, where the connector has to be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub config: Option<HttpToolConfig>,
+    /// SHA-256 over the RFC 8785 form of `config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Sha256>)]
+    pub config_sha256: Option<String>,
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+/// What runs a registered tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolConnector {
+    /// Another system, by HTTP.
+    Http,
+}
+
+/// A tool to be registered, or another version of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterTool {
+    /// The definition: closed schemas, and at least one example that the tool's own schema accepts.
+    #[schema(value_type = Object)]
+    pub definition: ToolDefinition,
+    /// What runs it.
+    pub connector: ToolConnector,
+    /// How it is called: `server`, `method`, `path`, `query`, `body`, `base_urls`, `headers`,
+    /// `success`, `retries` and `timeout_ms`.
+    #[schema(value_type = Object)]
+    pub config: HttpToolConfig,
 }
 
 /// What changes a tool.

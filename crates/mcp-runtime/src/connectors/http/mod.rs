@@ -7,6 +7,8 @@
 mod allowlist;
 mod outcome;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tool;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use portcullis_domain::{Jurisdiction, Pool};
-use portcullis_egress::{Client, Destination, Headers, InternalNetworks, Request};
+use portcullis_egress::{Client, Destination, InternalNetworks, Request};
 use portcullis_redaction::FieldRule;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -24,7 +26,8 @@ pub use allowlist::{Allowlist, AllowlistError, MAX_ENTRIES};
 pub use tool::{ConfigFault, HttpTool};
 
 use super::{
-    Connector, Effects, Invocation, SideEffect, ToolError, ToolFuture, ToolOutput, ToolRef,
+    Connector, EffectMark, Effects, Invocation, SideEffect, ToolError, ToolFuture, ToolOutput,
+    ToolRef,
 };
 use crate::catalog::Violation;
 use outcome::{Outcome, Tries, shown};
@@ -49,16 +52,16 @@ impl HttpConnector {
         Self { client, networks }
     }
 
-    async fn run(&self, invocation: Invocation<'_>) -> Result<ToolOutput, ToolError> {
-        let tool = invocation.tool.config.ok_or(ToolError::NoConnector)?;
+    async fn run(&self, asked: Asked<'_>) -> Result<ToolOutput, ToolError> {
+        let tool = asked.tool.ok_or(ToolError::NoConnector)?;
         let empty = Map::new();
-        let arguments = invocation.arguments.as_object().unwrap_or(&empty);
+        let arguments = asked.arguments.as_object().unwrap_or(&empty);
         let call = tool
-            .call(invocation.region.pool(), arguments)
+            .call(asked.pool, arguments)
             .ok_or(ToolError::NoConnector)?;
         let mut tries = Tries::new(tool);
         loop {
-            let outcome = self.once(tool, &call, &invocation).await;
+            let outcome = self.once(tool, &call, &asked).await;
             match tries.judge(outcome) {
                 Ok(value) => {
                     let effect = if tool.mutating {
@@ -76,7 +79,7 @@ impl HttpConnector {
     }
 
     /// One try. What it came to says whether anything can have happened.
-    async fn once(&self, tool: &HttpTool, call: &Call, invocation: &Invocation<'_>) -> Outcome {
+    async fn once(&self, tool: &HttpTool, call: &Call, asked: &Asked<'_>) -> Outcome {
         let deadline = Instant::now() + tool.timeout;
         let allowance = tool.allowance(&self.networks);
         let destination = Destination {
@@ -84,14 +87,14 @@ impl HttpConnector {
             ports: &call.ports,
             allowance: &allowance,
         };
-        let Some(request) = request(tool, call, invocation) else {
+        let Some(request) = request(tool, call, asked) else {
             return Outcome::Unsendable;
         };
         let connection = match self.client.open(destination, deadline).await {
             Ok(connection) => connection,
             Err(error) => return Outcome::Unsent(error),
         };
-        invocation.mark.set();
+        asked.mark.set();
         match connection.send(request, deadline).await {
             Ok(response) => Outcome::of(tool, response),
             Err(error) if error.is_certainly_unsent() => Outcome::Unsent(error),
@@ -100,12 +103,39 @@ impl HttpConnector {
     }
 }
 
-fn request(tool: &HttpTool, call: &Call, invocation: &Invocation<'_>) -> Option<Request> {
+/// What the connector needs of an invocation.
+#[derive(Debug)]
+struct Asked<'a> {
+    tool: Option<&'a HttpTool>,
+    arguments: &'a Value,
+    pool: Pool,
+    upstream_key: Option<&'a str>,
+    traceparent: String,
+    mark: &'a EffectMark,
+}
+
+impl<'a> Asked<'a> {
+    fn of(invocation: Invocation<'a>) -> Self {
+        Self {
+            tool: invocation.tool.config,
+            arguments: invocation.arguments,
+            pool: invocation.region.pool(),
+            upstream_key: invocation.upstream_key,
+            traceparent: invocation.traceparent(),
+            mark: invocation.mark,
+        }
+    }
+}
+
+fn request(tool: &HttpTool, call: &Call, asked: &Asked<'_>) -> Option<Request> {
     let json = HeaderValue::from_static("application/json");
-    let trace = HeaderValue::from_str(&invocation.traceparent()).ok()?;
-    let mut headers = tool.headers.clone().with(TRACEPARENT, trace);
-    headers = accepting(headers, &json);
-    if let Some(key) = invocation.upstream_key {
+    let trace = HeaderValue::from_str(&asked.traceparent).ok()?;
+    let mut headers = tool
+        .headers
+        .clone()
+        .with(TRACEPARENT, trace)
+        .with(ACCEPT, json.clone());
+    if let Some(key) = asked.upstream_key {
         headers = headers.with(IDEMPOTENCY_KEY, HeaderValue::from_str(key).ok()?);
     }
     let body = match &call.body {
@@ -120,10 +150,6 @@ fn request(tool: &HttpTool, call: &Call, invocation: &Invocation<'_>) -> Option<
         headers,
         body,
     })
-}
-
-fn accepting(headers: Headers, json: &HeaderValue) -> Headers {
-    headers.with(ACCEPT, json.clone())
 }
 
 impl Connector for HttpConnector {
@@ -156,6 +182,6 @@ impl Connector for HttpConnector {
     }
 
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> ToolFuture<'a> {
-        Box::pin(self.run(invocation))
+        Box::pin(self.run(Asked::of(invocation)))
     }
 }
