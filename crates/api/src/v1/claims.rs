@@ -151,24 +151,24 @@ pub(super) async fn resolve(
 ) -> Result<Response, ApiError> {
     let caller = permit.caller();
     let Scope { mut tx, tenant } = permit.open(&state, &tenant).await?;
-    let open = match post.claim(&mut tx, caller, body.digest, &state).await? {
-        Attempt::Answered(response) => return Ok(response),
-        Attempt::Open(open) => open,
-    };
+    let attempt = post.claim(&mut tx, caller, body.digest, &state).await?;
     let found = body.value;
     check_label("reason", &found.reason)?;
     let mut region = home(&state, &tenant).await?;
+    let actor = caller.actor();
+    let open = match attempt {
+        Attempt::Open(open) => open,
+        Attempt::Answered(response) => {
+            // What was written down may not have become true: then it does now.
+            end(&mut region, claim, &found, &actor).await?;
+            region.commit().await?;
+            return Ok(response);
+        }
+    };
     let row = claims::by_id(&mut region, claim)
         .await?
         .ok_or(ApiError::NotFound)?;
-    let actor = caller.actor();
-    let done = match found.outcome {
-        Finding::Executed => {
-            claims::resolve_executed(&mut region, claim, &actor, &found.reason).await?
-        }
-        Finding::NotExecuted => claims::resolve_not_executed(&mut region, claim).await?,
-    };
-    if !done {
+    if !end(&mut region, claim, &found, &actor).await? {
         return Err(known());
     }
     let resolved = ResolvedClaim {
@@ -181,13 +181,26 @@ pub(super) async fn resolve(
     };
     let answer = Answer::done(&resolved, None)?;
     open.settle(&mut tx, &answer).await?;
-    // Written down before it is true: should the second commit fail, the ledger says too much, and the
-    // key stays refused.
+    // Written down before it is true: should the second commit fail, the key stays refused, and the
+    // same request makes it true.
     change(&resolved, row.outcome)
         .commit(tx, &state, caller)
         .await?;
     region.commit().await?;
     Ok(answer.into_response())
+}
+
+/// Ends the uncertainty; false where there is none.
+async fn end(
+    region: &mut RegionTx,
+    claim: Id<ClaimKind>,
+    found: &ResolveClaim,
+    actor: &str,
+) -> Result<bool, ApiError> {
+    Ok(match found.outcome {
+        Finding::Executed => claims::resolve_executed(region, claim, actor, &found.reason).await?,
+        Finding::NotExecuted => claims::resolve_not_executed(region, claim).await?,
+    })
 }
 
 fn change(resolved: &ResolvedClaim, outcome: Id<portcullis_domain::id::Record>) -> Change {

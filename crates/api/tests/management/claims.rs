@@ -8,24 +8,54 @@ use portcullis_store::RegionStore;
 use portcullis_store::claims::{self, NewClaim, Settled};
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Superuser};
 use crate::platform::{Ask, Platform, URL, id};
 
 const CLAIMS: &str = "/tenants/acme/claims";
 
+async fn claim(region: &RegionStore, tenant: Id<Tenant>) -> Id<Claim> {
+    let new = NewClaim {
+        id: id(),
+        principal: id(),
+        tool: "flag.set",
+        key_hash: [1; 32],
+        fingerprint: [2; 32],
+        intent: id(),
+        outcome: id(),
+        pool: region.pool(),
+        transactional: false,
+        replica: id(),
+    };
+    let mut tx = region.begin(tenant).await.unwrap();
+    let first = claims::claim_elsewhere(&mut tx, &new, b"{}").await.unwrap();
+    assert_eq!(first, None);
+    tx.commit().await.unwrap();
+    new.id
+}
+
+/// A claim whose outcome nobody knows.
+pub(crate) async fn unknown_claim(region: &RegionStore, tenant: Id<Tenant>) -> Id<Claim> {
+    let claim = claim(region, tenant).await;
+    let mut tx = region.begin(tenant).await.unwrap();
+    let settled = claims::settle(&mut tx, claim, Settled::Unknown).await;
+    assert!(settled.unwrap());
+    tx.commit().await.unwrap();
+    claim
+}
+
 struct Claimed {
     platform: Platform,
     regions: BTreeMap<Pool, RegionStore>,
+    home: Superuser,
     acme: Id<Tenant>,
 }
 
 impl Claimed {
     async fn start() -> Self {
         let cluster = Cluster::shared().await;
-        let mut regions = BTreeMap::new();
-        for pool in Pool::ALL {
-            regions.insert(pool, cluster.region(pool).await);
-        }
+        let (store, home) = cluster.watched_region(Pool::EuWest).await;
+        let mut regions = BTreeMap::from([(Pool::EuWest, store)]);
+        regions.insert(Pool::UsEast, cluster.region(Pool::UsEast).await);
         let platform = Platform::over(regions.clone(), URL).await;
         let reply = platform
             .send(Ask::get("/tenants/acme").by(&platform.acme))
@@ -35,6 +65,7 @@ impl Claimed {
         Self {
             platform,
             regions,
+            home,
             acme,
         }
     }
@@ -45,27 +76,11 @@ impl Claimed {
     }
 
     async fn claim_in(&self, pool: Pool, unknown: bool) -> Id<Claim> {
-        let new = NewClaim {
-            id: id(),
-            principal: id(),
-            tool: "flag.set",
-            key_hash: [1; 32],
-            fingerprint: [2; 32],
-            intent: id(),
-            outcome: id(),
-            pool,
-            transactional: false,
-            replica: id(),
-        };
-        let mut tx = self.regions[&pool].begin(self.acme).await.unwrap();
-        let first = claims::claim_elsewhere(&mut tx, &new, b"{}").await.unwrap();
-        assert_eq!(first, None);
         if unknown {
-            let settled = claims::settle(&mut tx, new.id, Settled::Unknown).await;
-            assert!(settled.unwrap());
+            unknown_claim(&self.regions[&pool], self.acme).await
+        } else {
+            claim(&self.regions[&pool], self.acme).await
         }
-        tx.commit().await.unwrap();
-        new.id
     }
 
     async fn exists(&self, claim: Id<Claim>) -> bool {
@@ -117,6 +132,27 @@ async fn a_call_that_was_not_executed_gives_its_key_back() {
     platform.send(ask).await.refused(404, "not-found");
     let written = "select count(*) from outbox where action = 'claim.resolve'";
     assert_eq!(platform.superuser.count(written).await, 1);
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_request_makes_true_what_was_only_written_down() {
+    let claimed = Claimed::start().await;
+    let platform = &claimed.platform;
+    let claim = claimed.claim(true).await;
+    let resolve = || {
+        claimed
+            .resolve(claim, "executed")
+            .header("idempotency-key", "k")
+    };
+    platform.send(resolve()).await.expect(200);
+    let changes = platform.changes().await;
+    // As if the replica had died between its two commits.
+    let back = "update claims set state = 'unknown', resolved_by = null, resolved_reason = null";
+    claimed.home.run(back).await;
+    platform.send(resolve()).await.expect(200);
+    let ask = Ask::get(format!("{CLAIMS}/{claim}")).by(&platform.acme);
+    assert_eq!(platform.send(ask).await.json()["state"], "done");
+    assert_eq!(platform.changes().await, changes, "it is written down once");
 }
 
 #[tokio::test]

@@ -164,13 +164,19 @@ impl Cluster {
 
     /// A new database of a pool, opened as the role that serves.
     pub(crate) async fn region(&self, pool: Pool) -> RegionStore {
+        self.watched_region(pool).await.0
+    }
+
+    /// The same, and a superuser's view of it.
+    pub(crate) async fn watched_region(&self, pool: Pool) -> (RegionStore, Superuser) {
         let template = pool.as_str().replace('-', "_");
         let name = self.clone_of(&template).await;
         let app = self.url(roles::APP, &name);
         let recorder = self.url(roles::RECORDER, &name);
-        RegionStore::connect(pool, app, recorder, options())
+        let store = RegionStore::connect(pool, app, recorder, options())
             .await
-            .unwrap()
+            .unwrap();
+        (store, Superuser(name))
     }
 }
 

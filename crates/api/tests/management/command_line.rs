@@ -13,6 +13,7 @@ use portcullis_api::oauth::{self, OAuth, OAuthSettings};
 use portcullis_domain::{ManualClock, Pool};
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::token::TrustedProxies;
+use portcullis_store::RegionStore;
 use portcullis_wire::api::Role;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -21,6 +22,7 @@ use time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::claims::unknown_claim;
 use crate::cluster::Cluster;
 use crate::platform::{Platform, at, token_id};
 
@@ -36,6 +38,7 @@ struct CommandLine {
 /// A server, and an operator's folder beside it.
 struct Shell {
     platform: Platform,
+    regions: BTreeMap<Pool, RegionStore>,
     folder: TempDir,
     url: String,
     _serving: TaskTracker,
@@ -76,7 +79,7 @@ impl Shell {
         for pool in Pool::ALL {
             regions.insert(pool, Cluster::shared().await.region(pool).await);
         }
-        let platform = Platform::over(regions, &url).await;
+        let platform = Platform::over(regions.clone(), &url).await;
         let folder = tempfile::tempdir().unwrap();
         let oauth = authorization_server(&platform, &url, folder.path());
         let app = platform.router().merge(oauth::router(Arc::new(oauth)));
@@ -93,6 +96,7 @@ impl Shell {
         operator.save(&folder.path().join("operator.json")).unwrap();
         Self {
             platform,
+            regions,
             folder,
             url,
             _serving: serving,
@@ -294,6 +298,36 @@ async fn a_change_ticket_is_opened_listed_shown_and_closed() {
         .fails(2, "given twice");
     let half = "ticket open --tenant initech --tool flag.set --arg env=prod --reason Launch";
     shell.run(half).await.fails(1, "`name`");
+}
+
+#[tokio::test]
+async fn a_claim_of_unknown_outcome_is_listed_shown_and_resolved_once() {
+    let shell = Shell::start().await;
+    shell.run("tenant create initech --home eu-west").await.ok();
+    shell
+        .run("service-token create --tenant initech --role owner --save")
+        .await
+        .ok();
+    let tenant = shell.run("tenant show initech --json").await.json();
+    let tenant = tenant["id"].as_str().unwrap().parse().unwrap();
+    let claim = unknown_claim(&shell.regions[&Pool::EuWest], tenant).await;
+    let list = shell
+        .run("claim list --tenant initech --state unknown")
+        .await;
+    let list = list.ok().out;
+    assert!(list.contains("flag.set"), "{list}");
+    let show = format!("claim show --tenant initech {claim}");
+    assert!(shell.run(&show).await.ok().out.contains("unknown"));
+    let resolve =
+        format!("claim resolve --tenant initech {claim} --outcome executed --reason Seen");
+    let resolved = shell.run(&format!("{resolve} --json")).await.json();
+    assert_eq!(resolved["outcome"], "executed");
+    shell.run(&resolve).await.fails(1, "not unknown");
+    assert!(shell.run(&show).await.ok().out.contains("Seen"));
+    let none = shell
+        .run("claim list --tenant initech --state unknown")
+        .await;
+    assert_eq!(none.ok().out.trim(), "(none)");
 }
 
 #[tokio::test]
