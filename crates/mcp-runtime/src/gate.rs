@@ -15,6 +15,7 @@ use crate::connectors::Connectors;
 use crate::refusals::RefusalCounts;
 use crate::rooms::admit::Turnstiles;
 use crate::snapshot::Snapshots;
+use crate::switchboard::Switchboard;
 use crate::token::{NetworkPrefix, TokenVerifier};
 
 /// Settings of the gate, validated by whoever read them.
@@ -34,6 +35,8 @@ pub struct GateSettings {
     pub body_deadline: Duration,
     /// How long a call may take, from its admission to its record.
     pub call_deadline: Duration,
+    /// Whether this replica refuses every call that changes something.
+    pub read_only: bool,
 }
 
 /// A pool's database: what tools read, and what takes records.
@@ -62,6 +65,8 @@ pub struct Gate {
     pub regions: HashMap<Pool, Region>,
     /// The tenants that this replica serves.
     pub snapshots: Snapshots,
+    /// The kill switches that are down, and the calls under way.
+    pub switchboard: Switchboard,
     /// Checks access tokens.
     pub verifier: TokenVerifier,
     /// Rates and concurrency.

@@ -14,6 +14,7 @@ pub mod refusals;
 pub mod rooms;
 pub mod seam;
 pub mod snapshot;
+pub mod switchboard;
 pub mod token;
 
 /// An error with everything that caused it, for the log.

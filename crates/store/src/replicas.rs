@@ -22,6 +22,8 @@ use crate::control::{ControlStore, PlatformTx};
 use crate::epoch::{self, Change, Changes};
 use crate::error::{StoreError, sort};
 
+/// What the epoch log calls a change that changes nothing: it measures how long the others take.
+pub const DRILL: &str = "drill";
 /// A poll that was not answered within this time confirms nothing.
 pub const ANSWER: Duration = Duration::from_secs(1);
 /// A replica that has confirmed nothing for this long refuses mutating calls.

@@ -10,7 +10,6 @@ use crate::grants::{self, GrantRow};
 use crate::limits::{self, LimitsRow};
 use crate::policies::{self, PolicyRow};
 use crate::principals::{self, PrincipalRow};
-use crate::switches::{self, SwitchRow};
 use crate::tenants::{self, TenantRow};
 use crate::tickets::{self, TicketRow};
 use crate::tools::{self, ToolRow};
@@ -35,9 +34,6 @@ pub struct SnapshotRows {
     pub tenant_limits: Option<LimitsRow>,
     /// The limits of principals that have their own.
     pub principal_limits: Vec<LimitsRow>,
-    /// The kill switches that are down at the time given: its own and the platform's. Each may expire
-    /// while the snapshot is held.
-    pub switches: Vec<SwitchRow>,
     /// The hosts that its tools may call.
     pub egress_allowlist: Vec<String>,
     /// Its tickets that were open at the time given. Each may expire while the snapshot is held.
@@ -67,7 +63,6 @@ pub async fn load(
         grants: all_grants(&mut tx, now).await?,
         tenant_limits: limits::get(&mut tx, None).await?,
         principal_limits: limits::list(&mut tx).await?,
-        switches: switches::live(&mut tx, now).await?,
         egress_allowlist: egress_allowlists::get(&mut tx)
             .await?
             .map_or_else(Vec::new, |row| row.hosts),

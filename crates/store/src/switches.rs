@@ -336,24 +336,39 @@ pub async fn list_platform(
     read_all(operation, rows)
 }
 
-/// Every switch that is down for the transaction's tenant at `now`, the platform's included.
+/// Whose calls switches stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Concern {
+    /// Anybody's: every switch.
+    All,
+    /// Everybody's: those without a tenant.
+    Everyone,
+    /// Those of one tenant alone.
+    One(Id<Tenant>),
+}
+
+/// Every switch of a concern that nobody lifted, in the order of their ids. Expired ones are among
+/// them: whoever heeds them looks at the clock each time.
 ///
 /// # Errors
 /// Fails where the database cannot be reached.
-pub async fn live(tx: &mut ControlTx, now: OffsetDateTime) -> Result<Vec<SwitchRow>, StoreError> {
-    let operation = "read the switches of a snapshot";
-    let tenant = tx.tenant().as_uuid();
+pub async fn down(tx: &mut PlatformTx, concern: Concern) -> Result<Vec<SwitchRow>, StoreError> {
+    let operation = "read the switches that are down";
+    let (all, tenant) = match concern {
+        Concern::All => (true, None),
+        Concern::Everyone => (false, None),
+        Concern::One(tenant) => (false, Some(tenant.as_uuid())),
+    };
     let rows = sqlx::query_as!(
         Raw,
         "select id, tenant_id, by_platform, kind, target, reason, dropped_by, dropped_at,
                 expires_at, lift_requested_by, lift_requested_at, lifted_by, lifted_at,
                 lift_reason, epoch, raised_at
          from switches
-         where (tenant_id = $1 or tenant_id is null) and lifted_at is null
-           and (expires_at is null or expires_at > $2)
+         where lifted_at is null and ($1 or tenant_id is not distinct from $2)
          order by id",
-        tenant,
-        now
+        all,
+        tenant
     )
     .fetch_all(tx.connection())
     .await

@@ -16,6 +16,7 @@ use portcullis_mcp_runtime::refusals::RefusalCounts;
 use portcullis_mcp_runtime::rooms::admit::Turnstiles;
 use portcullis_mcp_runtime::seam;
 use portcullis_mcp_runtime::snapshot::{DefaultLimits, Snapshots};
+use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::{
     NetworkPrefix, PlatformIssuer, TokenVerifier, TrustedProxies, VerifierParts,
 };
@@ -89,6 +90,7 @@ impl Parts {
             control: control.clone(),
             regions: regions.collect::<HashMap<_, _>>(),
             snapshots,
+            switchboard: Switchboard::default(),
             verifier: self.verifier(),
             turnstiles: Turnstiles::default(),
             refusals: RefusalCounts::default(),
@@ -129,6 +131,7 @@ impl Parts {
             network_prefix: NetworkPrefix::new(tokens.network_prefix_v4, tokens.network_prefix_v6)?,
             body_deadline: Duration::from_secs(server.body_timeout_seconds),
             call_deadline: Duration::from_secs(server.call_timeout_seconds),
+            read_only: server.read_only,
         })
     }
 

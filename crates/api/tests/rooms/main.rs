@@ -14,4 +14,8 @@ mod misbehaving;
 #[cfg(test)]
 mod platform;
 #[cfg(test)]
+mod stopping;
+#[cfg(test)]
+mod switching;
+#[cfg(test)]
 mod writes;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use portcullis_api::credential;
 use portcullis_api::oauth::{OAuth, OAuthSettings, router as oauth_router};
 use portcullis_domain::id::{Id, Principal, Tenant};
@@ -29,6 +29,7 @@ use portcullis_mcp_runtime::refusals::RefusalCounts;
 use portcullis_mcp_runtime::rooms::admit::Turnstiles;
 use portcullis_mcp_runtime::seam;
 use portcullis_mcp_runtime::snapshot::{DefaultLimits, Snapshots};
+use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::{
     NetworkPrefix, PlatformIssuer, TokenVerifier, TrustedProxies, VerifierParts,
 };
@@ -124,9 +125,10 @@ pub(crate) struct Platform {
     pub(crate) counter: Arc<Writes>,
     pub(crate) remote: Arc<Writes>,
     pub(crate) tenant: Id<Tenant>,
+    pub(crate) clock: Arc<ManualClock>,
     client: Id<Principal>,
-    router: Router,
-    tokens: [String; 2],
+    pub(crate) router: Router,
+    pub(crate) tokens: [String; 2],
     // Last, so that the connections are gone before the server.
     cluster: Cluster,
 }
@@ -148,6 +150,7 @@ impl Platform {
             .with(connector)
             .with(Arc::<Writes>::clone(&counter))
             .named("remote", Arc::<Writes>::clone(&remote));
+        let manual = Arc::clone(&clock);
         let clock: Arc<dyn Clock> = clock;
         let gate = Arc::new(Gate {
             settings: settings(call_deadline),
@@ -158,6 +161,7 @@ impl Platform {
                 Arc::clone(&clock),
                 limits(),
             ),
+            switchboard: Switchboard::default(),
             verifier: verifier(&control, &keys, &clock),
             regions,
             keys: Arc::clone(&keys),
@@ -183,6 +187,7 @@ impl Platform {
             counter,
             remote,
             tenant,
+            clock: manual,
             client,
             router,
             tokens,
@@ -241,7 +246,7 @@ impl Platform {
         send(&self.router, request.unwrap()).await.1
     }
 
-    fn request(&self, agent: Agent, path: &str) -> http::request::Builder {
+    pub(crate) fn request(&self, agent: Agent, path: &str) -> http::request::Builder {
         // No job follows the epoch here: the test itself says what changed.
         self.gate.snapshots.confirm(tokio::time::Instant::now());
         let token = match agent {
@@ -403,15 +408,23 @@ async fn open_region(cluster: &Cluster, pool: Pool, now: time::OffsetDateTime) -
         .unwrap()
 }
 
-async fn send(router: &Router, mut request: Request<Body>) -> (StatusCode, Value) {
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = answer(router, request).await;
+    let status = response.status();
+    (status, json_of(response).await)
+}
+
+pub(crate) async fn json_of(response: Response<Body>) -> Value {
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+    serde_json::from_slice(&body.unwrap()).unwrap()
+}
+
+pub(crate) async fn answer(router: &Router, mut request: Request<Body>) -> Response<Body> {
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     request.extensions_mut().insert(ConnectInfo(peer));
     let host = "gate.example.com".parse().unwrap();
     request.headers_mut().insert(HOST, host);
-    let response = router.clone().oneshot(request).await.unwrap();
-    let status = response.status();
-    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await;
-    (status, serde_json::from_slice(&body.unwrap()).unwrap())
+    router.clone().oneshot(request).await.unwrap()
 }
 
 async fn token(router: &Router, client: Id<Principal>) -> String {
@@ -424,7 +437,7 @@ async fn token(router: &Router, client: Id<Principal>) -> String {
     body["access_token"].as_str().unwrap().to_owned()
 }
 
-fn id<K>() -> Id<K> {
+pub(crate) fn id<K>() -> Id<K> {
     let now = time::OffsetDateTime::from_unix_timestamp(NOW).unwrap();
     Id::mint(now, entropy::random().unwrap())
 }
@@ -534,6 +547,7 @@ fn settings(call_deadline: StdDuration) -> GateSettings {
         network_prefix: NetworkPrefix::default(),
         body_deadline: StdDuration::from_secs(5),
         call_deadline,
+        read_only: false,
     }
 }
 

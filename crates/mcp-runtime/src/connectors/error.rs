@@ -5,6 +5,7 @@ use portcullis_store::StoreError;
 use portcullis_wire::Slug;
 
 use crate::catalog::Violation;
+use crate::switchboard::Stop;
 
 /// Why a tool gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum ToolError {
     /// The claim on the call's idempotency key was lost while it ran.
     #[error("the call lost its claim while it ran")]
     LeaseLost,
+    /// A switch stopped the call on its way.
+    #[error("a switch stopped the call on its way: {}", .0.reason())]
+    Stopped(Stop),
     /// The result does not fit the tool's output schema.
     #[error("the result does not fit the tool's output schema: {0}")]
     MalformedResult(#[source] Violation),
@@ -60,6 +64,7 @@ impl ToolError {
             | Self::DeadlineExceeded
             | Self::Cancelled
             | Self::LeaseLost
+            | Self::Stopped(_)
             | Self::MalformedResult(_)
             | Self::Canonical(_)
             | Self::OutcomeUncertain(_) => false,
@@ -80,6 +85,7 @@ impl ToolError {
             | Self::OutcomeUncertain(_) => Slug::ToolFailed,
             Self::DeadlineExceeded => Slug::DeadlineExceeded,
             Self::Cancelled | Self::LeaseLost => Slug::Cancelled,
+            Self::Stopped(stop) => stop.slug(),
         }
     }
 
@@ -101,6 +107,7 @@ impl ToolError {
             }
             Self::DeadlineExceeded => "the call took longer than its deadline",
             Self::Cancelled | Self::LeaseLost => "the call was cancelled",
+            Self::Stopped(stop) => stop.words_under_way(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Room 2: rate, burst and concurrency of the principal and of its tenant, and the plan's depth.
 //!
-//! Limits hold for this replica. Nothing is queued: what does not fit is refused at once.
+//! Before them, the switches that stop everything of a tenant or a principal. Limits hold for this
+//! replica. Nothing is queued: what does not fit is refused at once.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::authenticate::{self, Authenticated};
 use super::refusal::DoorRefusal;
 pub use super::refusal::RateFields;
+use super::switches;
 pub use super::turnstile::Turnstiles;
 use super::turnstile::{Holder, Slot, Turnstile};
 use crate::gate::Gate;
@@ -60,7 +62,7 @@ impl Admitted {
     pub async fn refreshed(mut self, gate: &Gate) -> Result<Self, DoorRefusal> {
         let (caller, snapshot) =
             authenticate::again(gate, &self.caller.tenant_slug, &self.token).await?;
-        check_active(&caller.name, &snapshot)?;
+        check_active(gate, &caller.name, &snapshot)?;
         self.caller = caller;
         self.snapshot = snapshot;
         Ok(self)
@@ -140,14 +142,15 @@ pub struct Slots {
 /// Enters the room: charges the rate and takes the slots.
 ///
 /// # Errors
-/// Refuses with 429 what exceeds a limit, and with 503 a caller whose limits are not known.
+/// Refuses with 403 a caller whom a switch stops, with 429 what exceeds a limit, and with 503 a caller
+/// whose limits are not known.
 pub fn enter(gate: &Gate, authenticated: Authenticated) -> Result<Admitted, DoorRefusal> {
     let Authenticated {
         caller,
         snapshot,
         token,
     } = authenticated;
-    check_active(&caller.name, &snapshot)?;
+    check_active(gate, &caller.name, &snapshot)?;
     let (principal, tenant) = turnstiles(gate, &snapshot, caller.principal);
     let rate = principal.pass("principal")?;
     tenant.pass("tenant")?;
@@ -174,7 +177,7 @@ pub(in crate::rooms) fn look(
     name: &PrincipalName,
     principal: Id<Principal>,
 ) -> Result<(), DoorRefusal> {
-    check_active(name, snapshot)?;
+    check_active(gate, name, snapshot)?;
     let (principal, tenant) = turnstiles(gate, snapshot, principal);
     principal.look("principal")?;
     tenant.look("tenant")
@@ -197,7 +200,12 @@ fn turnstiles(
 }
 
 /// Whoever holds a genuine token may know that its principal is suspended.
-fn check_active(name: &PrincipalName, snapshot: &TenantSnapshot) -> Result<(), DoorRefusal> {
+fn check_active(
+    gate: &Gate,
+    name: &PrincipalName,
+    snapshot: &TenantSnapshot,
+) -> Result<(), DoorRefusal> {
+    switches::check_caller(gate, snapshot.id, name)?;
     if snapshot.is_active(name) {
         return Ok(());
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::{Claimed, Kept, Lease, Seal, Step};
 use super::decide::{Decided, Permitted};
 use super::refusal::Refusal;
+use super::switches;
 use super::validate::{KnownTool, Passage, ToolCall};
 use crate::connectors::{EffectMark, Invocation, SideEffect, ToolError, ToolOutput};
 use crate::gate::Gate;
@@ -107,6 +108,15 @@ async fn run(
     lease: Option<Box<Lease>>,
     cancelled: CancellationToken,
 ) -> Outcome {
+    let under_way = match switches::begin(gate, &permitted.call) {
+        Ok(under_way) => under_way,
+        Err(refusal) => {
+            return Outcome {
+                lease,
+                ..unspent(permitted, seal, Ran::Withheld(refusal))
+            };
+        }
+    };
     let mark = EffectMark::default();
     let passage = &permitted.call.passage;
     let deadline = passage.admitted.deadline;
@@ -114,6 +124,7 @@ async fn run(
     let work = AssertUnwindSafe(work).catch_unwind();
     let ran = tokio::select! {
         biased;
+        stop = under_way.stopped() => Err(ToolError::Stopped(stop)),
         () = cancelled.cancelled() => Err(ToolError::Cancelled),
         () = gate.stopping.cancelled() => Err(ToolError::Cancelled),
         () = lost(gate, passage, lease.as_deref()) => Err(ToolError::LeaseLost),

@@ -16,6 +16,7 @@ pub mod respond;
 pub mod validate;
 
 mod refusal;
+mod switches;
 mod turnstile;
 
 use std::sync::Arc;

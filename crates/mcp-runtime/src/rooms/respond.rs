@@ -123,6 +123,8 @@ pub enum McpReply {
     UnknownTool(Problem, Value),
     /// A scope that lacks: HTTP 403 with a challenge that names the scope.
     StepUp(Problem, Value, String),
+    /// The replica cannot serve the call now, and its refusal is recorded: HTTP 503.
+    Later(Problem, Value),
     /// Nothing was recorded: HTTP 503 or 500.
     Fault(Problem),
 }
@@ -148,6 +150,7 @@ impl Answer {
                 let receipt = json!({ META_RECEIPT: receipt });
                 match (refusal.slug, refusal.needed_scope) {
                     (Slug::UnknownTool, _) => McpReply::UnknownTool(problem, receipt),
+                    (Slug::ConfigurationStale, _) => McpReply::Later(problem, receipt),
                     (_, Some(scope)) => McpReply::StepUp(problem, receipt, scope.to_string()),
                     (_, None) => {
                         let text = deny_text(&problem);
@@ -196,11 +199,12 @@ impl Answer {
     /// After how many seconds a repeat may be answered, where that is what lacks.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Refused { refusal, .. } if refusal.slug == Slug::IdempotencyInProgress => Some(1),
-            Kind::Output { .. }
-            | Kind::Refused { .. }
-            | Kind::Failed { .. }
-            | Kind::Unrecorded(_) => None,
+            Kind::Refused { refusal, .. } => matches!(
+                refusal.slug,
+                Slug::IdempotencyInProgress | Slug::ConfigurationStale
+            )
+            .then_some(1),
+            Kind::Output { .. } | Kind::Failed { .. } | Kind::Unrecorded(_) => None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Room 3: the tool is in this caller's catalog, its arguments fit its schema, and the caller holds
+//! Room 3: the tool is in this caller's catalog, no switch stops it, its arguments fit its schema, and the caller holds
 //! the scope that these arguments need.
 //!
 //! A tool without a grant is exactly as a tool that does not exist.
@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use super::CallRequest;
 use super::admit::Admitted;
 use super::refusal::Refusal;
+use super::switches;
 use crate::catalog::{CompiledTool, Violation};
 use crate::connectors::{Binding, ToolRef};
 use crate::gate::Gate;
@@ -110,7 +111,8 @@ pub fn enter(
             refusal: unknown_tool(),
         }));
     };
-    if let Err(refusal) = check(gate, &passage, &tool, now) {
+    let stopped = switches::check_tool(gate, &passage.admitted.caller, &tool);
+    if let Err(refusal) = stopped.and_then(|()| check(gate, &passage, &tool, now)) {
         return Err(Box::new(Refused { passage, refusal }));
     }
     Ok(ToolCall { passage, tool })

@@ -163,15 +163,22 @@ fn reply(
             door::insert(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
             response
         }
-        McpReply::Fault(problem) => {
-            let body = jsonrpc::problem_body(id, &problem);
-            let mut response = door::response(problem.status, JSON, body);
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(1));
-            response
+        McpReply::Later(problem, receipt) => {
+            let data = with_receipt(json!(problem), receipt);
+            let code = i64::from(problem.status);
+            let body = jsonrpc::error_body(id, code, &problem.title, Some(&data));
+            later(problem.status, body)
         }
+        McpReply::Fault(problem) => later(problem.status, jsonrpc::problem_body(id, &problem)),
     }
+}
+
+fn later(status: u16, body: Vec<u8>) -> Response<Body> {
+    let mut response = door::response(status, JSON, body);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(1));
+    response
 }
 
 fn with_receipt(mut data: Value, receipt: Value) -> Value {
@@ -194,9 +201,10 @@ fn stopped(id: &str, refusal: &DoorRefusal, rate: &RateFields, complete: bool) -
             door::insert_rate(response.headers_mut(), rate);
             response
         }
-        McpReply::UnknownTool(..) | McpReply::StepUp(..) | McpReply::Fault(_) => {
-            refused(id, refusal)
-        }
+        McpReply::UnknownTool(..)
+        | McpReply::StepUp(..)
+        | McpReply::Later(..)
+        | McpReply::Fault(_) => refused(id, refusal),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use portcullis_domain::Clock;
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_keys::LocalKeys;
+use portcullis_store::replicas::{PATIENCE, PATIENCE_MUTATING};
 use portcullis_store::{ControlStore, StoreError, tenants};
 use tokio::sync::SetOnce;
 use tokio::time::Instant;
@@ -26,10 +27,6 @@ const LOAD: Duration = Duration::from_secs(5);
 /// How many loads a caller waits for. The first may have begun before the caller came; the second
 /// began after, and has read whatever was heard of by then.
 const LOADS: u32 = 3;
-/// A replica that has not confirmed the epoch for this long refuses calls that change something.
-const LATE: Duration = Duration::from_secs(2);
-/// A replica that has not confirmed the epoch for this long refuses every call.
-const LOST: Duration = Duration::from_secs(10);
 /// The most snapshots a replica keeps.
 const CAPACITY: u64 = 20_000;
 
@@ -252,9 +249,9 @@ impl Snapshots {
     /// How well this replica knows its configuration.
     pub fn freshness(&self) -> Freshness {
         let staleness = self.staleness();
-        if staleness > LOST || !self.first.initialized() {
+        if staleness > PATIENCE || !self.first.initialized() {
             Freshness::Lost
-        } else if staleness > LATE {
+        } else if staleness > PATIENCE_MUTATING {
             Freshness::Late
         } else {
             Freshness::Confirmed

@@ -3,8 +3,8 @@
 use portcullis_domain::SwitchKind;
 use portcullis_domain::id::{Id, Switch, Tenant};
 use portcullis_store::epoch::{self, Change, Changes};
-use portcullis_store::switches::{self, NewSwitch, SwitchRow, Which};
-use portcullis_store::{ControlStore, Page, StoreError, snapshot};
+use portcullis_store::switches::{self, Concern, NewSwitch, SwitchRow, Which};
+use portcullis_store::{ControlStore, Page, StoreError, replicas};
 use time::Duration;
 
 use crate::cluster::Cluster;
@@ -33,13 +33,14 @@ fn freeze(tenant: Id<Tenant>) -> NewSwitch<'static> {
     }
 }
 
-async fn live(store: &ControlStore, tenant: Id<Tenant>) -> Vec<Id<Switch>> {
-    let rows = snapshot::load(store, tenant, NOW).await.unwrap();
-    rows.switches.iter().map(|row| row.id).collect()
+async fn down(store: &ControlStore, concern: Concern) -> Vec<Id<Switch>> {
+    let mut tx = store.platform().await.unwrap();
+    let rows = switches::down(&mut tx, concern).await.unwrap();
+    rows.iter().map(|row| row.id).collect()
 }
 
 #[tokio::test]
-async fn a_snapshot_holds_the_tenants_switches_and_the_platforms_and_nobody_elses() {
+async fn what_is_down_is_found_by_whom_it_concerns_and_under_nobody_else() {
     let database = Cluster::shared().await.control().await;
     let store = fixture::control(&database).await;
     let acme = fixture::tenant(&store, "acme").await;
@@ -48,12 +49,15 @@ async fn a_snapshot_holds_the_tenants_switches_and_the_platforms_and_nobody_else
     let own = dropped(&store, acme, quarantine).await;
     let read_only = dropped_by_platform(&store, switch(SwitchKind::PlatformReadOnly, None)).await;
     let frozen = dropped_by_platform(&store, freeze(globex)).await;
-    assert_eq!(live(&store, acme).await, [own.id, read_only.id]);
-    assert_eq!(live(&store, globex).await, [read_only.id, frozen.id]);
+    assert_eq!(down(&store, Concern::One(acme)).await, [own.id]);
+    assert_eq!(down(&store, Concern::One(globex)).await, [frozen.id]);
+    assert_eq!(down(&store, Concern::Everyone).await, [read_only.id]);
+    let all = [own.id, read_only.id, frozen.id];
+    assert_eq!(down(&store, Concern::All).await, all);
 }
 
 #[tokio::test]
-async fn an_expired_or_lifted_switch_is_in_no_snapshot() {
+async fn a_lifted_switch_is_not_down_and_an_expired_one_says_so_itself() {
     let database = Cluster::shared().await.control().await;
     let store = fixture::control(&database).await;
     let acme = fixture::tenant(&store, "acme").await;
@@ -62,16 +66,15 @@ async fn an_expired_or_lifted_switch_is_in_no_snapshot() {
         ..switch(SwitchKind::TenantFreeze, None)
     };
     let row = dropped(&store, acme, until).await;
-    let at = |seconds| snapshot::load(&store, acme, NOW + Duration::seconds(seconds));
-    assert_eq!(at(0).await.unwrap().switches.len(), 1);
-    assert_eq!(at(1).await.unwrap().switches, []);
+    assert_eq!(down(&store, Concern::One(acme)).await, [row.id]);
+    assert_eq!(row.expires_at, Some(NOW + Duration::SECOND));
     let mut tx = store.begin(acme).await.unwrap();
     let lifted = switches::lift((&mut tx).into(), row.id, "user:eve", "it is over", NOW)
         .await
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(lifted.lifted.unwrap().by, "user:eve");
-    assert_eq!(at(0).await.unwrap().switches, []);
+    assert_eq!(down(&store, Concern::One(acme)).await, []);
 }
 
 #[tokio::test]
@@ -252,7 +255,9 @@ async fn the_epoch_of_a_flip_is_noted_and_told_to_whom_it_concerns() {
     dropped_by_platform(&store, freeze(acme)).await;
     dropped_by_platform(&store, switch(SwitchKind::PlatformReadOnly, None)).await;
     let mut tx = store.platform().await.unwrap();
-    let raised = epoch::raise((&mut tx).into(), "drill", NOW).await.unwrap();
+    let raised = epoch::raise((&mut tx).into(), replicas::DRILL, NOW)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(raised.epoch, 4);
     let change = |epoch, tenant, kind: &str| Change {
@@ -267,7 +272,7 @@ async fn the_epoch_of_a_flip_is_noted_and_told_to_whom_it_concerns() {
             change(1, Some(acme), "switch"),
             change(2, Some(acme), "switch"),
             change(3, None, "switch"),
-            change(4, None, "drill"),
+            change(4, None, replicas::DRILL),
         ],
     };
     assert_eq!(epoch::since(&mut tx, 0).await.unwrap(), expected);

@@ -20,9 +20,7 @@ pub(super) use sweep::Sweeper;
 pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken) -> TaskTracker {
     let tasks = TaskTracker::new();
     let (watched, token) = (Arc::clone(gate), stop.clone());
-    tasks.spawn(async move {
-        snapshot::watch(watched.control.clone(), &watched.snapshots, token).await;
-    });
+    tasks.spawn(async move { snapshot::watch(&watched, token).await });
     let (counted, token) = (Arc::clone(gate), stop.clone());
     tasks.spawn(async move { refusals::record_counts(&counted, token).await });
     tasks.spawn(relay::relay(

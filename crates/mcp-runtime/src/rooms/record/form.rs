@@ -248,14 +248,26 @@ fn failed(slug: Slug, caused: &Caused) -> Effect {
     let problem = label(slug);
     match caused {
         Caused::Unknown => Effect::Unknown,
-        Caused::Nothing if matches!(slug, Slug::Cancelled | Slug::DeadlineExceeded) => {
-            Effect::Cancelled { problem }
-        }
+        Caused::Nothing if cuts_off(slug) => Effect::Cancelled { problem },
         Caused::Nothing | Caused::Pending(_) | Caused::Done => Effect::Failed {
             answer: None,
             problem,
         },
     }
+}
+
+/// Whether a problem is that something stopped the call on its way: its caller, its deadline, a switch.
+fn cuts_off(slug: Slug) -> bool {
+    matches!(
+        slug,
+        Slug::Cancelled
+            | Slug::DeadlineExceeded
+            | Slug::ReadOnly
+            | Slug::ToolQuarantined
+            | Slug::ServerQuarantined
+            | Slug::PrincipalSuspended
+            | Slug::TenantFrozen
+    )
 }
 
 fn executed(permit: Permit, effect: Effect, intent: Option<Id<RecordKind>>) -> Ending {

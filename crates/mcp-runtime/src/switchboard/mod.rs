@@ -1,0 +1,224 @@
+//! The kill switches that are down, as this replica knows them, and the calls under way that they may
+//! stop.
+//!
+//! A call is checked for the last time and put on the list of calls under way in one step, and a switch
+//! becomes known and stops what is on the list in one step: so no call slips between the two. This
+//! module must never let a call begin that a known switch stops, nor forget a call while it runs.
+
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use portcullis_domain::id::{Id, Tenant};
+use portcullis_domain::{PrincipalName, SwitchKind};
+use portcullis_store::switches::{Concern, SwitchRow};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+pub use stop::Stop;
+
+/// What a switch can stop: one call of one principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The tenant that is called.
+    pub tenant: Id<Tenant>,
+    /// Who calls.
+    pub principal: PrincipalName,
+    /// What is called.
+    pub tool: Arc<str>,
+    /// The server that runs the tool.
+    pub server: Arc<str>,
+    /// Whether the tool changes something.
+    pub mutating: bool,
+}
+
+/// The switches and the calls under way of one replica.
+#[derive(Debug, Default)]
+pub struct Switchboard {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those without a tenant stop calls of every tenant.
+    down: HashMap<Option<Id<Tenant>>, Vec<Arc<SwitchRow>>>,
+    under_way: HashMap<u64, Entry>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    subject: Subject,
+    stopped: Stopped,
+}
+
+/// How a call under way hears that it is stopped, and by what.
+#[derive(Debug, Clone, Default)]
+struct Stopped {
+    by: Arc<OnceLock<Stop>>,
+    token: CancellationToken,
+}
+
+impl State {
+    /// The switches that are down for a tenant, those for every tenant first.
+    fn down(
+        &self,
+        tenant: Id<Tenant>,
+        now: OffsetDateTime,
+    ) -> impl Iterator<Item = &Arc<SwitchRow>> {
+        [None, Some(tenant)]
+            .into_iter()
+            .filter_map(|whose| self.down.get(&whose))
+            .flatten()
+            .filter(move |row| row.expires_at.is_none_or(|end| now < end))
+    }
+
+    fn stop(&self, subject: &Subject, now: OffsetDateTime) -> Option<Stop> {
+        self.down(subject.tenant, now)
+            .find(|row| stops(row, subject))
+            .map(|row| Stop::Switch(Arc::clone(row)))
+    }
+}
+
+fn stops_caller(row: &SwitchRow, principal: &PrincipalName) -> bool {
+    match row.kind {
+        SwitchKind::TenantFreeze => true,
+        SwitchKind::PrincipalSuspension => row.target.as_deref() == Some(principal.as_str()),
+        SwitchKind::PlatformReadOnly
+        | SwitchKind::TenantReadOnly
+        | SwitchKind::ToolQuarantine
+        | SwitchKind::ServerQuarantine => false,
+    }
+}
+
+fn stops(row: &SwitchRow, subject: &Subject) -> bool {
+    let target = row.target.as_deref();
+    match row.kind {
+        SwitchKind::TenantFreeze | SwitchKind::PrincipalSuspension => {
+            stops_caller(row, &subject.principal)
+        }
+        SwitchKind::PlatformReadOnly | SwitchKind::TenantReadOnly => subject.mutating,
+        SwitchKind::ToolQuarantine => target == Some(&*subject.tool),
+        SwitchKind::ServerQuarantine => target == Some(&*subject.server),
+    }
+}
+
+impl Switchboard {
+    /// What stops everything that a principal does, if anything does.
+    pub fn stops_caller(
+        &self,
+        tenant: Id<Tenant>,
+        principal: &PrincipalName,
+        now: OffsetDateTime,
+    ) -> Option<Stop> {
+        let state = self.state();
+        state
+            .down(tenant, now)
+            .find(|row| stops_caller(row, principal))
+            .map(|row| Stop::Switch(Arc::clone(row)))
+    }
+
+    /// What stops a call, if anything does.
+    pub fn stops(&self, subject: &Subject, now: OffsetDateTime) -> Option<Stop> {
+        self.state().stop(subject, now)
+    }
+
+    /// Checks a call for the last time and puts it on the list of calls under way. `otherwise` is
+    /// asked in the same step for what stops it besides switches.
+    ///
+    /// # Errors
+    /// Says what stops the call: it must not begin.
+    pub fn begin(
+        &self,
+        subject: Subject,
+        now: OffsetDateTime,
+        otherwise: impl FnOnce() -> Option<Stop>,
+    ) -> Result<UnderWay, Stop> {
+        let mut state = self.state();
+        if let Some(stop) = state.stop(&subject, now).or_else(otherwise) {
+            return Err(stop);
+        }
+        let number = state.next;
+        state.next = number.wrapping_add(1);
+        let stopped = Stopped::default();
+        let entry = Entry {
+            subject,
+            stopped: stopped.clone(),
+        };
+        state.under_way.insert(number, entry);
+        Ok(UnderWay {
+            state: Arc::clone(&self.state),
+            number,
+            stopped,
+        })
+    }
+
+    /// Takes in the switches that are down, in the place of those known of the same concern, and stops
+    /// the calls under way that fall under one. Gives back how many were stopped.
+    pub fn replace(&self, concern: Concern, rows: Vec<SwitchRow>, now: OffsetDateTime) -> usize {
+        let mut state = self.state();
+        match concern {
+            Concern::All => state.down.clear(),
+            Concern::Everyone => drop(state.down.remove(&None)),
+            Concern::One(tenant) => drop(state.down.remove(&Some(tenant))),
+        }
+        for row in rows {
+            let list = state.down.entry(row.tenant).or_default();
+            list.push(Arc::new(row));
+        }
+        let mut stopped = 0_usize;
+        for entry in state.under_way.values() {
+            if let Some(stop) = state.stop(&entry.subject, now)
+                && entry.stopped.by.set(stop).is_ok()
+            {
+                entry.stopped.token.cancel();
+                stopped = stopped.saturating_add(1);
+            }
+        }
+        stopped
+    }
+
+    /// How many calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.state().under_way.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Nothing panics while it holds the lock; if it did, the lists would still be whole.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A call on the list of calls under way, until it is dropped.
+#[derive(Debug)]
+pub struct UnderWay {
+    state: Arc<Mutex<State>>,
+    number: u64,
+    stopped: Stopped,
+}
+
+impl UnderWay {
+    /// Waits until something stops the call.
+    pub async fn stopped(&self) -> Stop {
+        loop {
+            self.stopped.token.cancelled().await;
+            // It is written down before the token is cancelled.
+            if let Some(stop) = self.stopped.by.get() {
+                return stop.clone();
+            }
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.state).under_way.remove(&self.number);
+    }
+}
