@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::control::{ControlTx, PlatformTx};
+use crate::control::{ControlTx, PlatformTx, Within};
 use crate::error::{StoreError, sort};
 use crate::row::{Page, expect_one, fixed};
 
@@ -154,6 +154,29 @@ pub async fn by_id(
         id.as_uuid()
     )
     .fetch_optional(tx.connection())
+    .await
+    .map_err(sort(operation))?
+    .map(|raw| raw.read(operation))
+    .transpose()
+}
+
+/// A token that the transaction sees, whatever its state.
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn get(
+    mut within: Within<'_>,
+    id: Id<ServiceToken>,
+) -> Result<Option<ServiceTokenRow>, StoreError> {
+    let operation = "read a service token";
+    sqlx::query_as!(
+        Raw,
+        "select id, tenant_id, name, role, hash, created_by, created_at, expires_at, revoked_at,
+                last_used_at
+         from service_tokens where id = $1",
+        id.as_uuid()
+    )
+    .fetch_optional(within.connection())
     .await
     .map_err(sort(operation))?
     .map(|raw| raw.read(operation))

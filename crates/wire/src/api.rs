@@ -12,6 +12,7 @@ pub mod record;
 pub mod role;
 pub mod schema;
 pub mod service_token;
+pub mod switch;
 pub mod tenant;
 pub mod ticket;
 pub mod tool;
@@ -32,6 +33,10 @@ pub use principal::{
 pub use record::Record;
 pub use role::Role;
 pub use service_token::{CreateServiceToken, CreatedServiceToken, ServiceToken};
+pub use switch::{
+    Because, DropSwitch, LiftRequested, Propagation, Replica, ReplicaStanding, Replicas, Switch,
+    SwitchLifted, SwitchReport, SwitchState,
+};
 pub use tenant::{CreateTenant, ReplayMode, Tenant, UpdateTenant};
 pub use ticket::{CloseTicket, OpenTicket, Ticket, TicketState};
 pub use tool::{RegisterTool, Tool, ToolConnector, ToolDetail, ToolVersion, UpdateTool};

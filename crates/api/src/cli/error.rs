@@ -18,6 +18,9 @@ pub const EXIT_UNREACHABLE: u8 = 3;
 /// The credentials do not work, or their role does not allow this.
 pub const EXIT_UNAUTHORISED: u8 = 4;
 
+/// What was begun is in force, but not finished: somebody or something has to follow.
+pub const EXIT_UNFINISHED: u8 = 5;
+
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -75,6 +78,9 @@ pub enum CliError {
     /// Something is not as the command needs it.
     #[error("{0}")]
     Failed(String),
+    /// What was begun is not finished.
+    #[error("{0}")]
+    Unfinished(String),
     /// Standard output is gone.
     #[error("cannot write the output: {0}")]
     Output(#[source] std::io::Error),
@@ -88,6 +94,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => EXIT_USAGE,
+            Self::Unfinished(_) => EXIT_UNFINISHED,
             Self::Unreachable { .. } => EXIT_UNREACHABLE,
             Self::Refused(problem) if matches!(problem.status, 401 | 403) => EXIT_UNAUTHORISED,
             Self::TokenRefused {

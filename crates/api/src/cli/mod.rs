@@ -2,7 +2,8 @@
 //! else: no command here opens a database or reads the server's keys.
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 the command line is not understood, 3 the server
-//! cannot be reached, 4 the credentials do not work or their role does not allow it.
+//! cannot be reached, 4 the credentials do not work or their role does not allow it, 5 what was begun is
+//! in force but not finished.
 
 pub mod claim;
 pub mod client;
@@ -17,6 +18,7 @@ pub mod principal;
 pub mod records;
 pub mod service_token;
 mod session;
+pub mod switch;
 pub mod tenant;
 pub mod ticket;
 pub mod token;
@@ -61,6 +63,9 @@ pub enum Command {
     /// Hosts that a tenant's tools may call
     #[command(subcommand)]
     Egress(egress::Command),
+    /// Kill switches: stop calls, lift, see what is stopped, measure how fast that goes
+    #[command(subcommand)]
+    Switch(switch::Command),
     /// Policy versions of a tenant
     #[command(subcommand)]
     Policy(policy::Command),
@@ -111,6 +116,7 @@ async fn dispatch(command: Command, session: Session<'_>) -> Result<(), CliError
         Command::Ticket(command) => ticket::run(command, session).await,
         Command::Claim(command) => claim::run(command, session).await,
         Command::Egress(command) => egress::run(command, session).await,
+        Command::Switch(command) => switch::run(command, session).await,
         Command::Policy(command) => policy::run(command, session).await,
         Command::Records(arguments) => records::run(arguments, session).await,
         Command::ServiceToken(command) => service_token::run(command, session).await,

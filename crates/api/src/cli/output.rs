@@ -66,10 +66,7 @@ impl<'a> Output<'a> {
         head: [&str; N],
         row: impl Fn(&T) -> [String; N],
     ) -> Result<(), CliError> {
-        self.value(&items, |items| {
-            let rows = items.iter().map(row).collect::<Vec<_>>();
-            table(head, &rows)
-        })
+        self.value(&items, |items| table_of(items, head, row))
     }
 
     /// Prints one line of the result.
@@ -107,6 +104,16 @@ pub fn pairs(pairs: &[(&str, String)]) -> String {
         text.extend([&name, "  ", &plain(value), "\n"]);
     }
     text
+}
+
+/// A table of things, one a line.
+pub fn table_of<T, const N: usize>(
+    items: &[T],
+    head: [&str; N],
+    row: impl Fn(&T) -> [String; N],
+) -> String {
+    let rows = items.iter().map(row).collect::<Vec<_>>();
+    table(head, &rows)
 }
 
 fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {

@@ -43,6 +43,9 @@ pub enum Command {
         /// What a second use of an access token means: network, one-time or sender-constrained
         #[arg(long, value_name = "MODE")]
         replay: Option<ReplayMode>,
+        /// Whether it takes two people to lift a kill switch: true or false
+        #[arg(long, value_name = "BOOL")]
+        two_person_lift: Option<bool>,
     },
 }
 
@@ -95,16 +98,29 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
             tenant,
             name,
             replay,
+            two_person_lift,
         } => {
-            let client = session.client(Some(&tenant))?;
-            let path = ["tenants", tenant.as_str()];
-            let present = client.get::<Tenant>(&path).await?;
-            let body = UpdateTenant { name, replay };
-            let etag = present.etag.as_deref();
-            let changed = client.change(Method::PATCH, &path, etag, &body).await?;
-            session.output.value(&changed.value, card)
+            let body = UpdateTenant {
+                name,
+                replay,
+                two_person_lift,
+            };
+            update(&tenant, &body, session).await
         }
     }
+}
+
+async fn update(
+    tenant: &str,
+    body: &UpdateTenant,
+    mut session: Session<'_>,
+) -> Result<(), CliError> {
+    let client = session.client(Some(tenant))?;
+    let path = ["tenants", tenant];
+    let present = client.get::<Tenant>(&path).await?;
+    let etag = present.etag.as_deref();
+    let changed = client.change(Method::PATCH, &path, etag, body).await?;
+    session.output.value(&changed.value, card)
 }
 
 fn card(tenant: &Tenant) -> String {
@@ -115,6 +131,7 @@ fn card(tenant: &Tenant) -> String {
         ("home", tenant.home_pool.to_string()),
         ("region", tenant.region.to_string()),
         ("replay", tenant.replay.to_string()),
+        ("two-person lift", tenant.two_person_lift.to_string()),
         ("mcp url", tenant.mcp_url.clone()),
         ("created", output::time(Some(tenant.created_at))),
     ])

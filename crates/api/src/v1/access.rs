@@ -106,6 +106,22 @@ actions! {
     PolicyPublish = "policy.publish": Owner;
     /// See signed records. They hold no payloads.
     RecordRead = "record.read": Owner Operator Approver Auditor Viewer;
+    /// See a tenant's kill switches and the platform's that concern it.
+    SwitchRead = "switch.read": Owner Operator Approver Auditor Viewer;
+    /// Drop a kill switch in one tenant.
+    SwitchDrop = "switch.drop": Owner Operator;
+    /// Lift a kill switch of one tenant.
+    SwitchLift = "switch.lift": Owner Operator;
+    /// Measure how fast a kill switch would fall; nothing is stopped.
+    SwitchDrill = "switch.drill": Owner Operator Platform;
+    /// See the kill switches that the platform dropped.
+    PlatformSwitchRead = "platform_switch.read": Platform;
+    /// Drop a kill switch of the platform.
+    PlatformSwitchDrop = "platform_switch.drop": Platform;
+    /// Lift a kill switch of the platform.
+    PlatformSwitchLift = "platform_switch.lift": Platform;
+    /// See which replicas run.
+    ReplicaRead = "replica.read": Platform;
     /// See service tokens. Nobody sees the tokens themselves.
     ServiceTokenRead = "service_token.read": Owner Auditor Platform;
     /// Create a service token: `owner` any role of the tenant, `platform` the roles `platform` and

@@ -22,6 +22,9 @@ use super::error::ApiError;
 use super::state::State;
 use crate::credential;
 
+/// What stands before a service token's id where records and rows name who did something.
+pub(super) const ACTOR_PREFIX: &str = "service-token:";
+
 /// The holder of a service token that works.
 #[derive(Debug)]
 pub struct Caller {
@@ -49,7 +52,7 @@ impl Caller {
 
     /// How records and grants name it.
     pub fn actor(&self) -> String {
-        format!("service-token:{}", self.id)
+        format!("{ACTOR_PREFIX}{}", self.id)
     }
 
     /// The token itself, from which its stored answers are sealed.

@@ -1,7 +1,7 @@
 //! How a change ends: its outbox entry, the new epoch, the commit. The epoch comes last, since it
 //! holds up every other change until the commit.
 
-use portcullis_store::{ControlTx, PlatformTx, epoch, outbox};
+use portcullis_store::{ControlTx, PlatformTx, Within, epoch, outbox};
 use serde_json::Value;
 
 use super::access::Action;
@@ -28,18 +28,8 @@ impl Change {
         state: &State,
         caller: &Caller,
     ) -> Result<(), ApiError> {
-        let now = state.now();
-        let actor = caller.actor();
-        let detail = canonical(&self.detail)?;
-        let entry = outbox::NewOutboxEntry {
-            id: state.mint()?,
-            actor: &actor,
-            action: self.action.as_str(),
-            subject: &self.subject,
-            detail: &detail,
-        };
-        outbox::insert(&mut tx, entry, now).await?;
-        epoch::bump(&mut tx, self.action.noun(), now).await?;
+        self.write_down((&mut tx).into(), state, caller).await?;
+        epoch::bump(&mut tx, self.action.noun(), state.now()).await?;
         Ok(tx.commit().await?)
     }
 
@@ -48,6 +38,18 @@ impl Change {
     pub(super) async fn commit_platform(
         self,
         mut tx: PlatformTx,
+        state: &State,
+        caller: &Caller,
+    ) -> Result<(), ApiError> {
+        self.write_down((&mut tx).into(), state, caller).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Writes the change down. Whoever calls this raises the epoch, where replicas have to hear of it,
+    /// and keeps everything.
+    pub(super) async fn write_down(
+        &self,
+        within: Within<'_>,
         state: &State,
         caller: &Caller,
     ) -> Result<(), ApiError> {
@@ -60,8 +62,11 @@ impl Change {
             subject: &self.subject,
             detail: &detail,
         };
-        outbox::insert_platform(&mut tx, entry, state.now()).await?;
-        Ok(tx.commit().await?)
+        match within {
+            Within::Tenant(tx) => outbox::insert(tx, entry, state.now()).await?,
+            Within::Platform(tx) => outbox::insert_platform(tx, entry, state.now()).await?,
+        }
+        Ok(())
     }
 }
 

@@ -95,6 +95,14 @@ impl Answer {
         Self::new(StatusCode::CREATED, thing, etag, location)
     }
 
+    /// 202 with the thing: what was asked for is not all done yet.
+    ///
+    /// # Errors
+    /// The thing cannot be written as JSON.
+    pub fn accepted<T: Serialize>(thing: &T) -> Result<Self, ApiError> {
+        Self::new(StatusCode::ACCEPTED, thing, None, None)
+    }
+
     /// 200 with the thing and its version.
     ///
     /// # Errors

@@ -204,6 +204,23 @@ pub fn check_future(
     Ok(())
 }
 
+/// Why something is done: 3 to 500 characters without control characters, not blank.
+///
+/// # Errors
+/// Names the field that breaks the rule.
+pub fn check_reason(text: &str) -> Result<(), ApiError> {
+    let length = text.chars().count();
+    let said = text.trim().chars().count() >= 3;
+    if !said || length > 500 || text.chars().any(char::is_control) {
+        return Err(ApiError::invalid(
+            "reason",
+            "must be 3 to 500 characters without control characters",
+            "Say in one line why: whoever reads the record later has nothing else",
+        ));
+    }
+    Ok(())
+}
+
 /// A text for people: trimmed of nothing, 1 to 200 characters, no control characters.
 ///
 /// # Errors

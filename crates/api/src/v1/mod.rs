@@ -26,9 +26,11 @@ mod principals;
 mod query;
 mod records;
 mod registration;
+mod replicas;
 mod secrets;
 mod service_tokens;
 pub mod state;
+pub mod switches;
 mod tenants;
 mod tickets;
 mod tools;
@@ -77,6 +79,7 @@ fn routes() -> OpenApiRouter<State> {
         .merge(configuration_routes())
         .merge(ticket_routes())
         .merge(claim_routes())
+        .merge(switch_routes())
 }
 
 fn platform_routes() -> OpenApiRouter<State> {
@@ -126,4 +129,19 @@ fn ticket_routes() -> OpenApiRouter<State> {
         .routes(routes!(tickets::list, tickets::open))
         .routes(routes!(tickets::get))
         .routes(routes!(tickets::close))
+}
+
+fn switch_routes() -> OpenApiRouter<State> {
+    OpenApiRouter::default()
+        .routes(routes!(switches::list, switches::create))
+        .routes(routes!(switches::get))
+        .routes(routes!(switches::lift::lift))
+        .routes(routes!(
+            switches::platform::list,
+            switches::platform::create
+        ))
+        .routes(routes!(switches::platform::get))
+        .routes(routes!(switches::platform::lift))
+        .routes(routes!(switches::drill::drill))
+        .routes(routes!(replicas::list))
 }

@@ -18,6 +18,21 @@ pub(super) struct PageQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// Which switches.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SwitchQuery {
+    /// Those that were lifted, too.
+    #[serde(default)]
+    pub(super) all: bool,
+    /// How many at most, 1 to 200; 50 where absent.
+    #[param(minimum = 1, maximum = 200)]
+    pub(super) limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
 /// Which tokens.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

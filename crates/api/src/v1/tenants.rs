@@ -6,7 +6,7 @@ use portcullis_domain::TenantSlug;
 use portcullis_domain::id::{Id, Tenant as TenantKind};
 use portcullis_domain::tenant::TenantSlugError;
 use portcullis_store::tenants::{self, NewTenant, TenantChange, TenantRow};
-use portcullis_store::{Page as Rows, StoreError};
+use portcullis_store::{ControlTx, Page as Rows, StoreError, switches};
 use portcullis_wire::api::{CreateTenant, Page, Tenant, UpdateTenant};
 use serde_json::json;
 
@@ -33,6 +33,7 @@ fn view(row: TenantRow, state: &State) -> Versioned<Tenant> {
         home_pool: row.home_pool,
         region: row.region,
         replay: row.replay,
+        two_person_lift: row.two_person_lift,
         created_at: row.created_at,
         version: row.version,
     };
@@ -166,7 +167,8 @@ pub(super) async fn get(
 
 /// Change a tenant
 ///
-/// Renames it, or chooses what a second use of its access tokens means.
+/// Renames it, chooses what a second use of its access tokens means, or whether it takes two people to
+/// lift a kill switch.
 #[utoipa::path(
     patch,
     path = "/tenants/{tenant}",
@@ -183,31 +185,38 @@ pub(super) async fn update(
     expected: IfMatch,
     body: JsonBody<UpdateTenant>,
 ) -> Result<Versioned<Tenant>, ApiError> {
-    let UpdateTenant { name, replay } = body.value;
+    let UpdateTenant {
+        name,
+        replay,
+        two_person_lift,
+    } = body.value;
     if let Some(name) = &name {
         check_label("name", name)?;
     }
-    if name.is_none() && replay.is_none() {
+    if name.is_none() && replay.is_none() && two_person_lift.is_none() {
         return Err(ApiError::invalid(
             "(body)",
             "names nothing to change",
-            "Send `name`, `replay` or both",
+            "Send `name`, `replay` or `two_person_lift`",
         ));
     }
     let Scope { mut tx, tenant } = permit.open(&state, &tenant).await?;
     expected.check(&ETag::of_version(tenant.version))?;
+    if tenant.two_person_lift && two_person_lift == Some(false) {
+        no_switch_is_down(&mut tx).await?;
+    }
     let change = TenantChange {
         name: name.as_deref(),
         replay,
-        two_person_lift: None,
+        two_person_lift,
     };
     let row = tenants::update(&mut tx, tenant.version, change, state.now()).await?;
     let change = Change {
         action: Action::TenantUpdate,
         subject: row.id.to_string(),
         detail: json!({
-            "from": {"name": tenant.name, "replay": tenant.replay},
-            "to": {"name": row.name, "replay": row.replay},
+            "from": setting(&tenant),
+            "to": setting(&row),
         }),
     };
     change.commit(tx, &state, permit.caller()).await?;
@@ -217,4 +226,19 @@ pub(super) async fn update(
 fn slug(text: &str) -> Result<TenantSlug, ApiError> {
     text.parse()
         .map_err(|rule: TenantSlugError| ApiError::invalid("slug", rule, "Choose one like `acme`"))
+}
+
+fn setting(row: &TenantRow) -> serde_json::Value {
+    json!({"name": row.name, "replay": row.replay, "two_person_lift": row.two_person_lift})
+}
+
+/// Else one person could lift alone what it takes two to lift.
+async fn no_switch_is_down(tx: &mut ControlTx) -> Result<(), ApiError> {
+    if switches::count_down(tx.into()).await? == 0 {
+        return Ok(());
+    }
+    Err(ApiError::Conflict {
+        detail: "a kill switch of the tenant is down, and takes two people to lift".to_owned(),
+        remedy: "Lift the tenant's switches first",
+    })
 }

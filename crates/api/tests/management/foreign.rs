@@ -62,6 +62,7 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         .replace("{grant}", &format!("grt_{absent}"))
         .replace("{claim}", &format!("clm_{absent}"))
         .replace("{ticket}", &format!("tkt_{absent}"))
+        .replace("{switch}", &format!("swt_{absent}"))
         .replace("{tool}", "orders.get")
         .replace("{number}", "1");
     let limits = json!({
@@ -87,6 +88,8 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         })),
         ("POST", "tools") | ("PUT", "orders.get") => ask.json(registration()),
         ("PUT", "egress-allowlist") => ask.json(json!({"hosts": []})),
+        ("POST", "switches") => ask.json(json!({"kind": "tenant-freeze", "reason": "a test"})),
+        ("POST", "lift") => ask.json(json!({"reason": "a test"})),
         ("POST", _) => ask.json(json!({})),
         (_, "limits") => ask.json(limits),
         (_, "orders.get") => ask.json(json!({"enabled": false})),

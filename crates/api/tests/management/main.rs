@@ -30,6 +30,8 @@ mod resources;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod switches;
+#[cfg(test)]
 mod tickets;
 #[cfg(test)]
 mod tokens;

@@ -82,6 +82,7 @@ fn ask(row: &Row) -> Ask {
         .replace("{token}", &format!("svt_{absent}"))
         .replace("{claim}", &format!("clm_{absent}"))
         .replace("{ticket}", &format!("tkt_{absent}"))
+        .replace("{switch}", &format!("swt_{absent}"))
         .replace("{tool}", "orders.get")
         .replace("{number}", "999");
     assert!(!path.contains('{'), "{path}");

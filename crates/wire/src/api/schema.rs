@@ -49,6 +49,13 @@ texts! {
     RecordId = "^rec_[0-9a-f]{32}$", "rec_0199a6b0c0007000800000000000002a";
     /// A service token's id. It is no secret itself.
     ServiceTokenId = "^svt_[0-9a-f]{32}$", "svt_0199a6b0c0007000800000000000002a";
+    /// A kill switch's id.
+    SwitchId = "^swt_[0-9a-f]{32}$", "swt_0199a6b0c0007000800000000000002a";
+    /// A replica's id.
+    ReplicaId = "^rpl_[0-9a-f]{32}$", "rpl_0199a6b0c0007000800000000000002a";
+    /// What a kill switch stops: mutating calls of everybody or of one tenant, every call of a tool or
+    /// of a server's tools, everything of a principal, every call of a tenant.
+    SwitchKind = "^(platform-read-only|tenant-read-only|tool-quarantine|server-quarantine|principal-suspension|tenant-freeze)$", "tool-quarantine";
     /// A principal's name within its tenant, with its type.
     PrincipalName = "^(agent|user|service):[A-Za-z0-9][A-Za-z0-9._@-]*$", "agent:copilot";
     /// A purpose scope, `resource.verb` or `resource.verb:qualifier`. There are no wildcards.

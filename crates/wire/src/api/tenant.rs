@@ -29,6 +29,8 @@ pub struct Tenant {
     /// What a second use of an access token means.
     #[schema(value_type = schema::ReplayMode)]
     pub replay: ReplayMode,
+    /// Whether it takes two people to lift a kill switch.
+    pub two_person_lift: bool,
     /// Where its agents call tools.
     pub mcp_url: String,
     /// When it was created.
@@ -68,4 +70,8 @@ pub struct UpdateTenant {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::ReplayMode>)]
     pub replay: Option<ReplayMode>,
+    /// Whether it takes two people to lift a kill switch. It cannot be changed to `false` while one of
+    /// the tenant's switches is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub two_person_lift: Option<bool>,
 }

@@ -1,7 +1,8 @@
 //! What a replica does beside answering: following the epoch, writing counts of refusals, taking
-//! administrative changes to the ledger, closing the calls of dead replicas, and the sweeper's named
-//! jobs. Every replica does them; each is harmless twice.
+//! administrative changes to the ledger, closing the calls of dead replicas, ending switches whose time
+//! is over, and the sweeper's named jobs. Every replica does them; each is harmless twice.
 
+mod expiry;
 mod reap;
 mod relay;
 mod sweep;
@@ -31,6 +32,7 @@ pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken
     for region in sweeper.regions() {
         tasks.spawn(reap::reap(Arc::clone(gate), region, stop.clone()));
     }
+    tasks.spawn(expiry::expire(Arc::clone(gate), stop.clone()));
     tasks.spawn(sweep::sweep(Arc::clone(gate), sweeper, stop.clone()));
     tasks.close();
     tasks
