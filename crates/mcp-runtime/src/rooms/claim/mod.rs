@@ -17,7 +17,7 @@ use portcullis_keys::entropy::EntropyError;
 use portcullis_keys::{EnvelopeError, entropy};
 use portcullis_store::claims::{self, ClaimRow, NewClaim};
 use portcullis_store::writer::NewRecord;
-use portcullis_store::{RecordError, RegionStore, StoreError};
+use portcullis_store::{RecordError, RegionStore, RegionTx, StoreError};
 use portcullis_wire::Slug;
 use tokio::time::Instant;
 
@@ -204,17 +204,8 @@ async fn take(
     let elsewhere = (permitted.pool != home.store.pool())
         .then(|| region(gate, permitted.pool))
         .transpose()?;
-    let mut tries = 0_u32;
-    let since = loop {
-        tries = tries.saturating_add(1);
-        let since = Instant::now();
-        match try_take(&home.store, &new, &record, elsewhere.is_some()).await {
-            Ok(None) => break since,
-            Ok(Some(row)) => return Ok(Taken::Earlier(Box::new(row))),
-            Err(StoreError::Stale { .. }) if tries < TRIES => {}
-            Err(error) => return Err(RecordFault::Claim(error)),
-        }
-    };
+    let since = Instant::now();
+    let tried = first_or_ours(&home.store, &new, &record, elsewhere.is_some()).await;
     let lease = Box::new(Lease {
         id: new.id,
         intent,
@@ -224,14 +215,53 @@ async fn take(
         upstream_key: hashes.upstream(),
         since,
     });
-    let Some(elsewhere) = elsewhere else {
-        return Ok(Taken::Ours(lease));
+    let fault = match (tried, elsewhere) {
+        (Tried::Earlier(row), _) => return Ok(Taken::Earlier(row)),
+        (Tried::Ours, None) => return Ok(Taken::Ours(lease)),
+        (Tried::Ours, Some(elsewhere)) => match elsewhere.writer.submit(record).await {
+            Ok(()) => return Ok(Taken::Ours(lease)),
+            Err(error) => RecordFault::Write(error),
+        },
+        (Tried::Nothing(error), _) => return Err(RecordFault::Claim(error)),
+        (Tried::Lost(error), _) => RecordFault::Claim(error),
     };
-    match elsewhere.writer.submit(record).await {
-        Ok(()) => Ok(Taken::Ours(lease)),
-        Err(error) => {
-            record::abandon(gate, permitted, seal, &lease).await;
-            Err(RecordFault::Write(error))
+    // The call will not run, and the claim may stand.
+    record::abandon(gate, permitted, seal, &lease).await;
+    Err(fault)
+}
+
+/// What a try to claim a key came to.
+enum Tried {
+    /// The claim and, at home, the intent are durable.
+    Ours,
+    /// An earlier call has the key.
+    Earlier(Box<ClaimRow>),
+    /// Certainly nothing was written.
+    Nothing(StoreError),
+    /// The commit's fate is unknown.
+    Lost(StoreError),
+}
+
+/// Claims the key, unless an earlier call has it. That call may just have given it back: then again.
+async fn first_or_ours(
+    home: &RegionStore,
+    new: &NewClaim<'_>,
+    intent: &NewRecord,
+    elsewhere: bool,
+) -> Tried {
+    let mut tries = 0_u32;
+    loop {
+        tries = tries.saturating_add(1);
+        match try_take(home, new, intent, elsewhere).await {
+            Ok((_, Some(row))) => return Tried::Earlier(Box::new(row)),
+            Ok((tx, None)) => {
+                return match tx.commit().await {
+                    Ok(()) => Tried::Ours,
+                    Err(error) => Tried::Lost(error),
+                };
+            }
+            Err(StoreError::Stale { .. }) if tries < TRIES => {}
+            Err(error) => return Tried::Nothing(error),
         }
     }
 }
@@ -241,17 +271,14 @@ async fn try_take(
     new: &NewClaim<'_>,
     intent: &NewRecord,
     elsewhere: bool,
-) -> Result<Option<ClaimRow>, StoreError> {
+) -> Result<(RegionTx, Option<ClaimRow>), StoreError> {
     let mut tx = home.begin(intent.tenant).await?;
     let first = if elsewhere {
         claims::claim_elsewhere(&mut tx, new, &intent.record.canonical).await?
     } else {
         claims::claim(&mut tx, new, intent).await?
     };
-    if first.is_none() {
-        tx.commit().await?;
-    }
-    Ok(first)
+    Ok((tx, first))
 }
 
 fn new_claim<'a>(

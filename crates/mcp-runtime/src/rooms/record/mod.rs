@@ -89,8 +89,8 @@ pub(in crate::rooms) fn intent(
     form::intent(gate, permitted, seal, id)
 }
 
-/// Gives a key back whose call will not run, since its intent could not be recorded. Where that fails
-/// too, the reaper closes the claim.
+/// Gives a key back whose call will not run, since its claim or its intent is not certainly durable.
+/// Where that fails too, the reaper closes the claim.
 pub(in crate::rooms) async fn abandon(
     gate: &Gate,
     permitted: &Permitted,
