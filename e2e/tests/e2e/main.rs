@@ -29,3 +29,4 @@ mod quickstart;
 mod receipts;
 mod regions;
 mod replicas;
+mod runbook;
