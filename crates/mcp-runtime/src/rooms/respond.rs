@@ -204,7 +204,9 @@ impl Answer {
                 Slug::IdempotencyInProgress | Slug::ConfigurationStale
             )
             .then_some(1),
-            Kind::Output { .. } | Kind::Failed { .. } | Kind::Unrecorded(_) => None,
+            // Of what has no record, only a busy replica's call is worth repeating so soon.
+            Kind::Unrecorded(problem) => (problem.status == Slug::Overloaded.status()).then_some(1),
+            Kind::Output { .. } | Kind::Failed { .. } => None,
         }
     }
 
