@@ -83,27 +83,8 @@ impl Platform {
     /// # Errors
     /// The management API refuses a step.
     pub async fn agent(&self, tenant: &str, grants: &Grants) -> Result<Agent> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let owner = self.owner(tenant)?;
-        let name = format!("agent:e2e-{}-{number}", std::process::id());
-        let all = format!("/tenants/{tenant}/principals");
-        let made = owner.create(&all, &json!({"name": name})).await?;
-        let id = text(&made, "/id")?;
-        let own = format!("{all}/{id}");
-        for scope in &grants.scopes {
-            let grant = json!({"scope": scope, "purpose": null, "expires_at": null});
-            owner.create(&format!("{own}/grants"), &grant).await?;
-        }
-        let limits = json!({
-            "principal": name,
-            "limits": grants.limits,
-            "stop_rules": {"max_plan_depth": 12, "max_retries": 3},
-        });
-        owner.put(&format!("{own}/limits"), &limits).await?;
-        let secret = owner.create(&format!("{own}/secrets"), &json!({})).await?;
-        let secret = text(&secret, "/client_secret")?;
-        Ok(self.agent_of(tenant, name, id, secret))
+        Agent::create(&owner, (self.url(), self.url()), tenant, grants).await
     }
 
     /// A fresh principal of a tenant with a token, seen by the replica.
@@ -127,6 +108,45 @@ impl Platform {
 }
 
 impl Agent {
+    /// A fresh principal of a tenant, made through `owner`, that gets its tokens at the first origin
+    /// for the endpoint that the second, the public one, names.
+    ///
+    /// # Errors
+    /// The management API refuses a step.
+    pub async fn create(
+        owner: &Management,
+        (issuer, public): (&str, &str),
+        tenant: &str,
+        grants: &Grants,
+    ) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("agent:e2e-{}-{number}", std::process::id());
+        let all = format!("/tenants/{tenant}/principals");
+        let made = owner.create(&all, &json!({"name": name})).await?;
+        let id = text(&made, "/id")?;
+        let own = format!("{all}/{id}");
+        for scope in &grants.scopes {
+            let grant = json!({"scope": scope, "purpose": null, "expires_at": null});
+            owner.create(&format!("{own}/grants"), &grant).await?;
+        }
+        let limits = json!({
+            "principal": name,
+            "limits": grants.limits,
+            "stop_rules": {"max_plan_depth": 12, "max_retries": 3},
+        });
+        owner.put(&format!("{own}/limits"), &limits).await?;
+        let secret = owner.create(&format!("{own}/secrets"), &json!({})).await?;
+        Ok(Self {
+            tenant: tenant.to_owned(),
+            name,
+            client_id: id,
+            client_secret: text(&secret, "/client_secret")?,
+            token_url: format!("{issuer}/oauth/token"),
+            resource: format!("{public}/t/{tenant}/mcp"),
+        })
+    }
+
     /// The tenant's MCP endpoint.
     pub fn mcp_url(&self) -> &str {
         &self.resource

@@ -1,19 +1,23 @@
 //! The platform's own database cluster, reached as its superuser through its socket: to look at what
 //! is stored, and to take things away from under the platform.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::proxy::Server;
+
 const SUPERUSER: &str = "portcullis_admin";
 
-/// One database of a data directory's cluster.
+/// One database of a data directory's cluster, or of a server that took the cluster over.
 #[derive(Debug, Clone)]
 pub struct Database {
     data: PathBuf,
+    elsewhere: Option<SocketAddr>,
     name: String,
 }
 
@@ -21,7 +25,16 @@ impl Database {
     pub(crate) fn new(data: &Path, name: &str) -> Self {
         Self {
             data: data.to_owned(),
+            elsewhere: None,
             name: name.to_owned(),
+        }
+    }
+
+    /// The same database on a server that took the cluster over.
+    pub(crate) fn at(address: SocketAddr, data: &Path, name: &str) -> Self {
+        Self {
+            elsewhere: Some(address),
+            ..Self::new(data, name)
         }
     }
 
@@ -49,6 +62,24 @@ impl Database {
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "pg_dump: {words}");
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Every role and database of the server as `pg_dumpall` writes them, in a file.
+    ///
+    /// # Errors
+    /// `pg_dumpall` fails.
+    pub fn dump_all(&self) -> Result<File> {
+        let mut file = tempfile::tempfile().context("make a file for a dump")?;
+        let output = self
+            .tool("pg_dumpall")?
+            .stdout(Stdio::from(file.try_clone()?))
+            .stderr(Stdio::piped())
+            .output()
+            .context("run pg_dumpall")?;
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "pg_dumpall: {words}");
+        file.rewind()?;
+        Ok(file)
     }
 
     /// Opens a session that has run `sql` inside a transaction, and keeps it open: its locks hold
@@ -81,7 +112,10 @@ impl Database {
     /// # Errors
     /// The server refuses.
     pub fn take_away(&self) -> Result<TakenAway> {
-        let outside = Self::new(&self.data, "postgres");
+        let outside = Self {
+            name: "postgres".to_owned(),
+            ..self.clone()
+        };
         let name = &self.name;
         outside.query(&format!("alter database {name} allow_connections false"))?;
         outside.query(&format!(
@@ -92,6 +126,25 @@ impl Database {
             outside,
             name: name.clone(),
         })
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn server(&self) -> Result<Server> {
+        if let Some(address) = self.elsewhere {
+            return Ok(Server::Tcp(address));
+        }
+        let path = self.data.join("postgres/postmaster.pid");
+        let state =
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let mut lines = state.lines();
+        let port = lines.nth(3).context("find the server's port")?;
+        let socket = lines.next().context("find the server's socket")?;
+        Ok(Server::Unix(
+            Path::new(socket).join(format!(".s.PGSQL.{port}")),
+        ))
     }
 
     fn psql(&self) -> Result<Command> {
@@ -108,18 +161,34 @@ impl Database {
         let read = |path: PathBuf| {
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         };
+        let password = read(self.data.join("secrets/admin.password"))?;
+        if let Some(address) = self.elsewhere {
+            let (host, port) = (address.ip().to_string(), address.port().to_string());
+            let mut command = Command::new(name);
+            command.args(["--host", &host, "--port", &port]);
+            self.log_in(&mut command, &password);
+            return Ok(command);
+        }
         let state = read(cluster.join("postmaster.pid"))?;
         let mut lines = state.lines();
         let port = lines.nth(3).context("find the server's port")?;
         let socket = lines.next().context("find the server's socket")?;
-        let password = read(self.data.join("secrets/admin.password"))?;
         let mut command = Command::new(beside(&read(cluster.join("postmaster.opts"))?, name));
+        command.args(["--host", socket, "--port", port]);
+        self.log_in(&mut command, &password);
+        Ok(command)
+    }
+
+    fn log_in(&self, command: &mut Command, password: &str) {
         command
-            .args(["--host", socket, "--port", port])
-            .args(["--username", SUPERUSER, "--dbname", &self.name])
+            .args([
+                "--username",
+                SUPERUSER,
+                "--dbname",
+                &format!("dbname={}", self.name),
+            ])
             .env("PGPASSWORD", password.trim())
             .stdin(Stdio::null());
-        Ok(command)
     }
 }
 

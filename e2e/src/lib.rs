@@ -8,7 +8,9 @@
 pub mod agent;
 pub mod bench;
 pub mod binary;
+pub mod container;
 pub mod database;
+pub mod faults;
 pub mod folder;
 pub mod forge;
 pub mod http;
@@ -17,10 +19,12 @@ pub mod mcp;
 pub mod operator;
 pub mod platform;
 pub mod processes;
+pub mod proxy;
 pub mod python;
 pub mod raw;
 pub mod replica;
 pub mod shell;
+pub mod upstream;
 pub mod wait;
 
 pub use agent::{Agent, Grants};

@@ -68,6 +68,16 @@ impl Management {
         self.update(Method::PATCH, path, body).await
     }
 
+    /// Removes or revokes what is at a path, and expects success.
+    ///
+    /// # Errors
+    /// The answer is no success.
+    pub async fn remove(&self, path: &str) -> Result<()> {
+        let reply = Reply::to(self.request(Method::DELETE, path)).await?;
+        ensure!(reply.status < 300, "DELETE {path}: {}", reply.told());
+        Ok(())
+    }
+
     async fn update(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
         let present = self.get(path).await?;
         let mut request = self.request(method.clone(), path).json(body);

@@ -12,10 +12,14 @@ use anyhow::{Context, Result};
 use crate::outcome::{Counts, Outcome, Report};
 use crate::{cargo, prepare, tools};
 
-/// Runs all of it; green means exit code 0.
-pub(crate) fn run() -> Result<ExitCode> {
+/// What a check does.
+type Body<'b> = &'b mut dyn FnMut() -> Result<Outcome>;
+
+/// Runs all of it; green means exit code 0. Without `containers`, a machine without a container engine
+/// skips the tests on one, by name.
+pub(crate) fn run(containers: bool) -> Result<ExitCode> {
     let mut report = Report::default();
-    let mut check = |name: &str, body: &mut dyn FnMut() -> Result<Outcome>| {
+    let mut check = |name: &str, body: Body<'_>| {
         say(&format!("\n==> {name}"));
         let begun = Instant::now();
         let outcome = body().unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
@@ -24,29 +28,26 @@ pub(crate) fn run() -> Result<ExitCode> {
         }
         report.add(name, outcome, begun.elapsed());
     };
-    check("format", &mut || {
-        passes(cargo().args(["fmt", "--all", "--check"]))
-    });
-    check("clippy", &mut || {
-        let arguments = ["clippy", "--workspace", "--all-targets", "--locked"];
-        passes(cargo().args(arguments).args(["--", "-D", "warnings"]))
-    });
-    check("documentation", &mut documentation);
-    for name in tools::PURE {
-        check(&format!("wasm: {name}"), &mut || wasm(name));
-    }
-    check("queries (.sqlx)", &mut queries);
-    check("dependencies (cargo-deny)", &mut dependencies);
+    without_running(&mut check);
     let mut python = None;
     check("python of the end-to-end tests", &mut || {
         python = Some(tools::python()?);
         Ok(Outcome::Passed)
+    });
+    let mut postgres = "embedded";
+    check("fault tests on PostgreSQL in a container", &mut || {
+        let outcome = engine(containers);
+        if outcome == Outcome::Passed {
+            postgres = "container";
+        }
+        Ok(outcome)
     });
     let mut counts = Counts::default();
     let mut skipped = Vec::new();
     check("tests", &mut || {
         tools::curl()?;
         let mut command = test_runner();
+        command.env("E2E_POSTGRES", postgres);
         if let Some(python) = &python {
             command.env("E2E_PYTHON", python);
         }
@@ -69,6 +70,23 @@ pub(crate) fn run() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What is found without running anything of ours.
+fn without_running(check: &mut dyn FnMut(&str, Body<'_>)) {
+    check("format", &mut || {
+        passes(cargo().args(["fmt", "--all", "--check"]))
+    });
+    check("clippy", &mut || {
+        let arguments = ["clippy", "--workspace", "--all-targets", "--locked"];
+        passes(cargo().args(arguments).args(["--", "-D", "warnings"]))
+    });
+    check("documentation", &mut documentation);
+    for name in tools::PURE {
+        check(&format!("wasm: {name}"), &mut || wasm(name));
+    }
+    check("queries (.sqlx)", &mut queries);
+    check("dependencies (cargo-deny)", &mut dependencies);
 }
 
 fn say(text: &str) {
@@ -119,6 +137,16 @@ fn wasm(name: &str) -> Result<Outcome> {
 fn queries() -> Result<Outcome> {
     prepare::run(true)?;
     Ok(Outcome::Passed)
+}
+
+/// Whether the tests can have containers; where they have to, it is a failure that they cannot.
+fn engine(wanted: bool) -> Outcome {
+    let why = "no container engine answers; they run on the embedded PostgreSQL".to_owned();
+    match (tools::engine_answers(), wanted) {
+        (true, _) => Outcome::Passed,
+        (false, true) => Outcome::Failed(why),
+        (false, false) => Outcome::Skipped(why),
+    }
 }
 
 fn dependencies() -> Result<Outcome> {

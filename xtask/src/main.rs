@@ -5,6 +5,7 @@
 
 mod bench;
 mod checks;
+mod faults;
 mod outcome;
 mod prepare;
 mod scratch;
@@ -37,10 +38,23 @@ enum Task {
         arguments: Vec<String>,
     },
     /// Run every check and every test, and name what was skipped.
-    Test,
+    Test {
+        /// Fail where no container engine answers, instead of testing on the embedded PostgreSQL.
+        #[arg(long)]
+        containers: bool,
+    },
     /// Measure the platform beside bare servers, in one run, and print the table.
     Bench {
         /// What the comparison takes; `--help` after `--` tells.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Kill, cut, drop and repeat on several replicas, and print what held.
+    Faults {
+        /// Build with optimisations.
+        #[arg(long)]
+        release: bool,
+        /// What the scenarios take; `--help` after `--` tells.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -55,8 +69,9 @@ enum Task {
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Up { release, arguments } => up(release, &arguments),
-        Task::Test => checks::run(),
+        Task::Test { containers } => checks::run(containers),
         Task::Bench { arguments } => bench::run(&arguments),
+        Task::Faults { release, arguments } => faults::run(release, &arguments),
         Task::Prepare { check } => {
             prepare::run(check)?;
             Ok(ExitCode::SUCCESS)

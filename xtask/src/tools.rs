@@ -27,6 +27,11 @@ pub(crate) fn has_cargo(subcommand: &str) -> bool {
     succeeds(cargo().args([subcommand, "--version"]))
 }
 
+/// Whether a container engine answers on this machine.
+pub(crate) fn engine_answers() -> bool {
+    succeeds(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]))
+}
+
 /// Runs a program to its end; its failure is an error with its last line.
 pub(crate) fn must(command: &mut Command) -> Result<()> {
     let name = format!("{command:?}");

@@ -1,5 +1,5 @@
-//! What both bare servers share: the same query as the platform's `orders.get`, through the same
-//! connector and connection pool, and nothing else of the platform.
+//! What both bare servers share: the same statements as the platform's `orders.get` and `flag.set`,
+//! through the same connectors and connection pool, committed, and nothing else of the platform.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Clock, ManualClock, Pool, PrincipalName, SpanId, TraceId};
-use portcullis_mcp_runtime::connectors::{Connectors, EffectMark, Invocation, NATIVE, ToolRef};
+use portcullis_domain::{Pool, PrincipalName, SpanId, TraceId};
+use portcullis_mcp_runtime::connectors::{
+    Connectors, EffectMark, Invocation, NATIVE, SideEffect, ToolRef,
+};
 use portcullis_store::{ConnectOptions, RegionStore};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -28,9 +30,9 @@ pub struct Arguments {
     pub shown: String,
 }
 
-/// The orders of one tenant in its home pool.
+/// The tools of one tenant in its home pool.
 #[derive(Debug)]
-pub struct Orders {
+pub struct Tools {
     region: RegionStore,
     connectors: Connectors,
     tenant: Id<Tenant>,
@@ -38,7 +40,7 @@ pub struct Orders {
     shown: Map<String, Value>,
 }
 
-impl Orders {
+impl Tools {
     /// Connects with the addresses of the platform's configuration file.
     ///
     /// # Errors
@@ -71,38 +73,50 @@ impl Orders {
         })
     }
 
-    /// What `orders.get` returns.
+    /// What a tool returns; what it changed is committed.
     ///
     /// # Errors
     /// The database fails.
-    pub async fn get(&self, arguments: &Value) -> Result<Value> {
+    pub async fn call(&self, tool: &str, arguments: &Value) -> Result<Value> {
+        let now = now();
         let invocation = Invocation {
             tenant: self.tenant,
             principal: Id::from_row(self.tenant.as_uuid()),
             principal_name: &self.principal,
             tool: ToolRef {
-                name: "orders.get",
+                name: tool,
                 connector: NATIVE,
                 config: None,
             },
             arguments,
             region: &self.region,
             ticket: None,
-            intent: None,
+            intent: Some(Id::mint(now, rand::random())),
             upstream_key: None,
             trace_id: TraceId::from_bytes([1; 16]),
             span_id: SpanId::from_bytes([1; 8]),
-            // No read looks at it.
-            now: ManualClock::at(0).now(),
+            now,
             mark: &EffectMark::default(),
         };
         let output = self.connectors.invoke(invocation).await;
-        let mut result = output.context("read an order")?.value;
+        let output = output.with_context(|| format!("run {tool}"))?;
+        if let SideEffect::Pending(tx) = output.effect {
+            tx.commit().await.context("commit")?;
+        }
+        let mut result = output.value;
         if let Some(Value::Object(order)) = result.get_mut("order") {
             order.extend(self.shown.clone());
         }
         Ok(result)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bare server has nothing of the platform, and so not its clock"
+)]
+fn now() -> time::OffsetDateTime {
+    std::time::SystemTime::now().into()
 }
 
 /// A role's address with its password.

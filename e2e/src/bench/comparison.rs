@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use serde_json::{Value, json};
 
+use super::load::{CONNECTION, FRESH};
 use super::table::{self, BASE, Line};
 use crate::agent::{Agent, Grants};
 use crate::binary;
@@ -86,6 +87,50 @@ impl Drop for Ending {
     }
 }
 
+/// A call that every server takes, the same way.
+struct Call {
+    tool: &'static str,
+    /// With [`FRESH`] and [`CONNECTION`] where requests differ.
+    arguments: Value,
+    /// What every answer has to contain.
+    expected: &'static str,
+}
+
+impl Call {
+    fn read(order: &str) -> Self {
+        Self {
+            tool: "orders.get",
+            arguments: json!({"orderId": order}),
+            expected: "\"found\":true",
+        }
+    }
+
+    /// Each connection sets a flag of its own, so that none waits for another's lock.
+    fn write() -> Self {
+        Self {
+            tool: "flag.set",
+            arguments: json!({
+                "name": format!("bench-{CONNECTION}"), "env": "staging", "rolloutPct": 10
+            }),
+            expected: "\"rolloutPct\":10",
+        }
+    }
+
+    /// The parameters, with an idempotency key that a bare server reads over.
+    fn params(&self) -> Value {
+        let meta = json!({"dev.portcullis/idempotency-key": FRESH});
+        json!({"name": self.tool, "arguments": self.arguments, "_meta": meta})
+    }
+
+    /// The same for one call alone.
+    fn once(&self, number: usize) -> Result<Value> {
+        let key = format!("{number:0width$}", width = FRESH.len());
+        let text = self.params().to_string();
+        let text = text.replace(FRESH, &key).replace(CONNECTION, "once");
+        serde_json::from_str(&text).context("write a call")
+    }
+}
+
 /// Runs the comparison.
 ///
 /// # Errors
@@ -94,26 +139,46 @@ pub async fn run(arguments: &Arguments) -> Result<Report> {
     let platform = Platform::start_with(Options::default()).await?;
     let agent = raised(&platform).await?;
     let order = platform.an_order("acme")?;
-    let result = result(&agent.caller().await?, &order).await?;
-    let contenders = contenders(&platform, agent, &result).await?;
-    for contender in &contenders {
-        let reply = contender.ask(&order).await?;
+    let calls = [Call::read(&order), Call::write()];
+    let (mut lines, mut results) = (Vec::new(), Vec::new());
+    let first = result(&agent.caller().await?, &order).await?;
+    let contenders = contenders(&platform, agent, &first).await?;
+    for call in &calls {
+        let result = same_result(&contenders, call).await?;
+        let bytes = result.to_string().len();
+        results.push(format!("{} {bytes} bytes of JSON", call.tool));
+        for connections in &arguments.connections {
+            lines.extend(compare(arguments, &platform, &contenders, *connections, call).await?);
+        }
+    }
+    Ok(Report {
+        lines,
+        settings: settings(&platform)?,
+        result: results.join(", "),
+    })
+}
+
+/// What every server answers a call with. The first time makes what it changes, so only the second is
+/// the same for all.
+async fn same_result(contenders: &[Contender], call: &Call) -> Result<Value> {
+    let mut all: Option<Value> = None;
+    for number in 0..contenders.len() * 2 {
+        let contender = contenders.get(number / 2).context("find a server")?;
+        let reply = contender.ask(&call.once(number)?).await?;
+        let result = reply.structured();
+        ensure!(result.is_object(), "{}: {}", contender.name, reply.told());
+        if number == 0 {
+            continue;
+        }
+        let same = all.get_or_insert_with(|| result.clone());
         ensure!(
-            reply.structured() == result,
+            *same == result,
             "{} answers something else: {}",
             contender.name,
             reply.told()
         );
     }
-    let mut lines = Vec::new();
-    for connections in &arguments.connections {
-        lines.extend(compare(arguments, &platform, &contenders, *connections, &order).await?);
-    }
-    Ok(Report {
-        lines,
-        settings: settings(&platform)?,
-        result: format!("{} bytes of JSON, one order", result.to_string().len()),
-    })
+    all.context("find a server")
 }
 
 /// A principal and a tenant with limits that the load does not meet.
@@ -125,9 +190,8 @@ async fn raised(platform: &Platform) -> Result<Agent> {
     let stop_rules = json!({"max_plan_depth": 12, "max_retries": 3});
     let whole = json!({"limits": limits, "stop_rules": stop_rules});
     owner.put("/tenants/acme/limits", &whole).await?;
-    platform
-        .agent("acme", &Grants::default().and_limits(limits))
-        .await
+    let grants = Grants::of(&["orders.read", "flags.write:staging"]);
+    platform.agent("acme", &grants.and_limits(limits)).await
 }
 
 /// What the platform answers, which the others have to answer too.
@@ -202,9 +266,9 @@ impl Contender {
         }
     }
 
-    async fn ask(&self, order: &str) -> Result<Reply> {
+    async fn ask(&self, params: &Value) -> Result<Reply> {
         let client = McpClient::new(&Http::new()?, self.url(), self.token().await?);
-        client.call("orders.get", json!({"orderId": order})).await
+        client.send("tools/call", params.clone()).await
     }
 
     /// One round of load on this server, by a process of its own.
@@ -212,10 +276,9 @@ impl Contender {
         &self,
         arguments: &Arguments,
         connections: usize,
-        order: &str,
+        call: &Call,
     ) -> Result<Value> {
         let client = McpClient::new(&Http::new()?, self.url(), String::new());
-        let call = json!({"name": "orders.get", "arguments": {"orderId": order}});
         let asked = json!({
             "address": self.address.to_string(),
             "path": self.path,
@@ -223,10 +286,10 @@ impl Contender {
                 ["authorization", format!("Bearer {}", self.token().await?)],
                 ["mcp-protocol-version", MODERN],
                 ["mcp-method", "tools/call"],
-                ["mcp-name", "orders.get"],
+                ["mcp-name", call.tool],
             ],
-            "body": client.body("tools/call", call),
-            "expected": "\"found\":true",
+            "body": client.body("tools/call", call.params()),
+            "expected": call.expected,
             "connections": connections,
             "warm_up_seconds": arguments.warm_up_seconds,
             "seconds": arguments.seconds,
@@ -257,14 +320,14 @@ async fn compare(
     platform: &Platform,
     contenders: &[Contender],
     connections: usize,
-    order: &str,
+    call: &Call,
 ) -> Result<Vec<Line>> {
     let mut rounds: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     let mut rows = Vec::new();
     for _ in 0..arguments.rounds {
         for contender in contenders {
             let before = count(platform)?;
-            let told = contender.measure(arguments, connections, order).await?;
+            let told = contender.measure(arguments, connections, call).await?;
             if contender.name == OURS {
                 let whole = arguments.seconds + arguments.warm_up_seconds;
                 rows.push((count(platform)? - before) / whole);
@@ -280,7 +343,11 @@ async fn compare(
                 .get(contender.name)
                 .map(Vec::as_slice)
                 .unwrap_or_default();
-            line(contender.name, connections, told, rows)
+            Line {
+                call: call.tool.to_owned(),
+                rows: (contender.name == OURS).then_some(rows),
+                ..line(contender.name, connections, told)
+            }
         })
         .collect())
 }
@@ -289,7 +356,7 @@ fn count(platform: &Platform) -> Result<f64> {
     Ok(platform.database(REGION).query(RECORDS)?.parse()?)
 }
 
-fn line(server: &str, connections: usize, rounds: &[Value], rows: f64) -> Line {
+fn line(server: &str, connections: usize, rounds: &[Value]) -> Line {
     let figure = |told: &Value, name: &str| told.get(name).and_then(Value::as_f64);
     let figures = |name: &str| -> Vec<f64> {
         rounds
@@ -307,13 +374,14 @@ fn line(server: &str, connections: usize, rounds: &[Value], rows: f64) -> Line {
         .filter_map(|errors| usize::try_from(errors).ok())
         .sum();
     Line {
+        call: String::new(),
         server: server.to_owned(),
         connections,
         rate: table::median(figures("rate")),
         p50_ms: table::median(figures("p50_ms")),
         p99_ms: table::median(figures("p99_ms")),
         cpu_ms: table::median(cpu),
-        rows: (server == OURS).then_some(rows),
+        rows: None,
         errors,
     }
 }

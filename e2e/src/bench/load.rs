@@ -10,6 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// What stands in a request for a text that no other request has: replaced in each by as many letters.
+pub const FRESH: &str = "########################";
+/// What stands in a request for the number of its connection.
+pub const CONNECTION: &str = "~~~~";
+
 /// What is sent, where, and how long.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -61,9 +66,10 @@ impl Load {
         let begun = Instant::now();
         let (from, until) = (begun + self.warm_up, begun + self.warm_up + self.duration);
         let mut connections = JoinSet::new();
-        for _ in 0..self.connections {
+        for number in 0..self.connections {
             let load = self.clone();
-            connections.spawn(async move { load.one_connection(from, until).await });
+            let template = Template::new(load.request.clone(), number);
+            connections.spawn(async move { load.one_connection(template, from, until).await });
         }
         tokio::time::sleep_until(from.into()).await;
         counting();
@@ -92,6 +98,7 @@ impl Load {
 
     async fn one_connection(
         &self,
+        mut template: Template,
         from: Instant,
         until: Instant,
     ) -> Result<(Vec<Duration>, usize)> {
@@ -103,7 +110,7 @@ impl Load {
             if sent >= until {
                 return Ok((times, errors));
             }
-            stream.write_all(&self.request).await.context("send")?;
+            stream.write_all(template.next()).await.context("send")?;
             let good = self.one_answer(&mut stream, &mut buffer).await?;
             let done = Instant::now();
             if done >= from && done < until {
@@ -132,6 +139,58 @@ impl Load {
         }
         let body = buffer.get(head..).unwrap_or_default();
         Ok(good && find(body, self.expected.as_bytes()).is_some())
+    }
+}
+
+/// A request that says something else each time where it has to.
+#[derive(Debug)]
+struct Template {
+    bytes: Vec<u8>,
+    fresh: Vec<usize>,
+    connection: usize,
+    sent: u64,
+}
+
+impl Template {
+    fn new(mut bytes: Vec<u8>, connection: usize) -> Self {
+        let number = format!("{connection:04}");
+        while let Some(at) = find(&bytes, CONNECTION.as_bytes()) {
+            put(&mut bytes, at, &number);
+        }
+        let mut fresh = Vec::new();
+        while let Some(at) = find(&bytes, FRESH.as_bytes()) {
+            put(&mut bytes, at, &"-".repeat(FRESH.len()));
+            fresh.push(at);
+        }
+        Self {
+            bytes,
+            fresh,
+            connection,
+            sent: 0,
+        }
+    }
+
+    /// The next request. Another process, connection or request never has the same fresh text.
+    fn next(&mut self) -> &[u8] {
+        if !self.fresh.is_empty() {
+            let text = format!(
+                "{:08}{:04}{:012}",
+                std::process::id(),
+                self.connection,
+                self.sent
+            );
+            for at in &self.fresh {
+                put(&mut self.bytes, *at, &text);
+            }
+            self.sent += 1;
+        }
+        &self.bytes
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, text: &str) {
+    for (to, from) in bytes.iter_mut().skip(at).zip(text.bytes()) {
+        *to = from;
     }
 }
 
@@ -202,6 +261,25 @@ mod tests {
             duration: Duration::from_millis(100),
         };
         load.run(|| {}).await.unwrap()
+    }
+
+    #[test]
+    fn no_two_requests_have_the_same_fresh_text_and_all_else_stays() {
+        let body = json!({"key": FRESH, "flag": format!("f-{CONNECTION}"), "again": FRESH});
+        let whole = body.to_string();
+        let mut seen = std::collections::BTreeSet::new();
+        for connection in 0..3 {
+            let mut template = Template::new(whole.clone().into_bytes(), connection);
+            for _ in 0..3 {
+                let sent: Value = serde_json::from_slice(template.next()).unwrap();
+                assert_eq!(sent["flag"], format!("f-{connection:04}"));
+                assert_eq!(sent["key"], sent["again"]);
+                assert!(seen.insert(sent["key"].to_string()), "{sent}");
+                assert_eq!(sent.to_string().len(), whole.len());
+            }
+        }
+        let mut plain = Template::new(b"plain".to_vec(), 7);
+        assert_eq!(plain.next(), b"plain");
     }
 
     #[tokio::test]

@@ -1,11 +1,13 @@
 //! The table of a run: one line a server and number of connections, with ratios to the bare rmcp
-//! server of the same line.
+//! server of the same line and call.
 
 use std::fmt::Write;
 
 /// What one server came to at one number of connections: the median of its rounds.
 #[derive(Debug, Clone)]
 pub struct Line {
+    /// What was called.
+    pub call: String,
     /// The server.
     pub server: String,
     /// How many connections.
@@ -30,13 +32,17 @@ pub const BASE: &str = "bare rmcp";
 /// The table as Markdown.
 pub fn markdown(lines: &[Line]) -> String {
     let mut text = String::from(
-        "| connections | server | calls/s | ratio to bare rmcp | p50 ms | p99 ms | CPU ms a call | \
-         rows/s | errors |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| call | connections | server | calls/s | ratio to bare rmcp | p50 ms | p99 ms | CPU ms a call | \
+         rows/s | errors |\n|---|---:|---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for line in lines {
         let base = lines
             .iter()
-            .find(|other| other.server == BASE && other.connections == line.connections)
+            .find(|other| {
+                other.server == BASE
+                    && other.call == line.call
+                    && other.connections == line.connections
+            })
             .map_or(f64::NAN, |base| line.rate / base.rate);
         let rows = line
             .rows
@@ -44,7 +50,8 @@ pub fn markdown(lines: &[Line]) -> String {
         // Writing to a String cannot fail.
         let _infallible = writeln!(
             text,
-            "| {} | {} | {:.0} | {base:.2} | {:.2} | {:.2} | {:.3} | {rows} | {} |",
+            "| {} | {} | {} | {:.0} | {base:.2} | {:.2} | {:.2} | {:.3} | {rows} | {} |",
+            line.call,
             line.connections,
             line.server,
             line.rate,
@@ -69,6 +76,7 @@ mod tests {
 
     fn line(server: &str, connections: usize, rate: f64) -> Line {
         Line {
+            call: "a.read".to_owned(),
             server: server.to_owned(),
             connections,
             rate,
@@ -87,10 +95,20 @@ mod tests {
             line("portcullis", 1, 50.0),
             line(BASE, 64, 1_000.0),
             line("portcullis", 64, 900.0),
+            Line {
+                call: "a.write".to_owned(),
+                ..line(BASE, 64, 10.0)
+            },
         ];
         let text = markdown(&lines);
-        assert!(text.contains("| 1 | portcullis | 50 | 0.50 |"), "{text}");
-        assert!(text.contains("| 64 | portcullis | 900 | 0.90 |"), "{text}");
+        assert!(
+            text.contains("| a.read | 1 | portcullis | 50 | 0.50 |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| a.read | 64 | portcullis | 900 | 0.90 |"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The measure: a server on rmcp as its documentation builds one, stateless with JSON replies and
-//! without Nagle's delay, with one tool. No token, no policy, no record. For `cargo xtask bench`
+//! without Nagle's delay, with two tools. No token, no policy, no record. For `cargo xtask bench`
 //! alone.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use axum::Router;
 use axum::serve::ListenerExt;
 use clap::Parser;
-use portcullis_e2e::bench::bare::{self, Arguments, Orders};
+use portcullis_e2e::bench::bare::{self, Arguments, Tools};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ListToolsResult,
     PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
@@ -21,7 +21,7 @@ use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let server = Server(Arc::new(Orders::connect(&Arguments::parse()).await?));
+    let server = Server(Arc::new(Tools::connect(&Arguments::parse()).await?));
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true);
@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
 }
 
 #[derive(Debug, Clone)]
-struct Server(Arc<Orders>);
+struct Server(Arc<Tools>);
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
@@ -48,8 +48,9 @@ impl ServerHandler for Server {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tool = Tool::new_with_raw("orders.get", None, Arc::default());
-        Ok(ListToolsResult::with_all_items(vec![tool]))
+        let tool = |name| Tool::new_with_raw(name, None, Arc::default());
+        let tools = vec![tool("orders.get"), tool("flag.set")];
+        Ok(ListToolsResult::with_all_items(tools))
     }
 
     async fn call_tool(
@@ -58,7 +59,7 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        match self.0.get(&arguments).await {
+        match self.0.call(&request.name, &arguments).await {
             Ok(result) => Ok(CallToolResponse::Complete(CallToolResult::structured(
                 result,
             ))),

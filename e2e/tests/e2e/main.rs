@@ -12,10 +12,12 @@
 
 mod answers;
 mod bearer;
+mod changes;
 mod clients;
 mod command_line;
 mod crash;
 mod doors;
+mod exactly_once;
 mod faults;
 mod flags;
 mod foreign;
@@ -30,3 +32,4 @@ mod receipts;
 mod regions;
 mod replicas;
 mod runbook;
+mod switches;

@@ -1,0 +1,277 @@
+//! A line to the database server that can be cut, held, or kept from carrying notifications, while
+//! everybody else's line stays whole.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Everything.
+    Open,
+    /// Everything but the server's notifications.
+    Mute,
+    /// Nothing; what is sent waits, and connections stand.
+    Held,
+    /// Nothing; connections end, and none is made.
+    Cut,
+}
+
+/// Where the server is.
+#[derive(Debug, Clone)]
+pub enum Server {
+    /// At an address.
+    Tcp(SocketAddr),
+    /// Behind a socket of this machine.
+    Unix(PathBuf),
+}
+
+/// A proxy in front of a database server. Dropping it ends every line.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    line: watch::Sender<Line>,
+    stop: CancellationToken,
+}
+
+impl Proxy {
+    /// Starts an open line to a server.
+    ///
+    /// # Errors
+    /// Nothing can be listened on.
+    pub async fn before(server: Server) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.context("listen for a line to the database")?;
+        let address = listener.local_addr()?;
+        let (line, _) = watch::channel(Line::Open);
+        let stop = CancellationToken::new();
+        let (told, ended) = (line.clone(), stop.clone());
+        let tasks = TaskTracker::new();
+        let own = tasks.clone();
+        tasks.spawn(async move {
+            let accepting = async {
+                while let Ok((client, _)) = listener.accept().await {
+                    if *told.borrow() != Line::Cut {
+                        let carried = carry(client, server.clone(), told.subscribe());
+                        own.spawn(ended.clone().run_until_cancelled_owned(carried));
+                    }
+                }
+            };
+            ended.run_until_cancelled(accepting).await;
+        });
+        Ok(Self {
+            address,
+            line,
+            stop,
+        })
+    }
+
+    /// The address to connect to instead of the server's.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets this pass from now on.
+    pub fn set(&self, line: Line) {
+        self.line.send_replace(line);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Carries one connection until either side ends it or the line is cut.
+async fn carry(client: TcpStream, server: Server, mut line: watch::Receiver<Line>) {
+    let open = line.clone();
+    let carried = async move {
+        let _as_fast_as_it_goes = client.set_nodelay(true);
+        let (from_client, to_client) = client.into_split();
+        match server {
+            Server::Tcp(address) => {
+                let server = TcpStream::connect(address).await?;
+                let _as_fast_as_it_goes = server.set_nodelay(true);
+                let (from, to) = server.into_split();
+                both((from_client, to_client), (from, to), open).await
+            }
+            Server::Unix(socket) => {
+                let (from, to) = UnixStream::connect(socket).await?.into_split();
+                both((from_client, to_client), (from, to), open).await
+            }
+        }
+    };
+    tokio::select! {
+        _ended = carried => {}
+        _cut = line.wait_for(|line| *line == Line::Cut) => {}
+    }
+}
+
+async fn both<R, W>(
+    client: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    server: (R, W),
+    line: watch::Receiver<Line>,
+) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let up = pump(client.0, server.1, line.clone(), None);
+    let down = pump(server.0, client.1, line, Some(Messages::default()));
+    tokio::select! {
+        ended = up => ended,
+        ended = down => ended,
+    }
+}
+
+/// Carries one direction; of the server's, `messages` knows where each message begins.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut line: watch::Receiver<Line>,
+    mut messages: Option<Messages>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+            return Ok(());
+        };
+        let now = line.wait_for(|line| *line != Line::Held).await;
+        let mute = now.is_ok_and(|line| *line == Line::Mute);
+        match &mut messages {
+            Some(messages) => to.write_all(&messages.pass(read, mute)).await?,
+            None => to.write_all(read).await?,
+        }
+    }
+}
+
+/// The type of `NotificationResponse` (PostgreSQL's protocol, version 3).
+const NOTIFICATION: u8 = b'A';
+/// A message's type and length.
+const HEAD: usize = 5;
+
+/// Where in the stream of the server's messages we are. Without TLS every message has a head.
+#[derive(Debug, Default)]
+struct Messages {
+    head: Vec<u8>,
+    /// Bytes of the present message that are still to come.
+    left: usize,
+    dropped: bool,
+}
+
+impl Messages {
+    /// What of some bytes passes.
+    fn pass(&mut self, bytes: &[u8], mute: bool) -> Vec<u8> {
+        let mut passed = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some((first, others)) = rest.split_first() {
+            if self.left == 0 {
+                self.head.push(*first);
+                rest = others;
+                if self.head.len() == HEAD {
+                    self.begin(mute, &mut passed);
+                }
+                continue;
+            }
+            let (now, later) = rest.split_at(self.left.min(rest.len()));
+            if !self.dropped {
+                passed.extend_from_slice(now);
+            }
+            self.left -= now.len();
+            rest = later;
+        }
+        passed
+    }
+
+    fn begin(&mut self, mute: bool, passed: &mut Vec<u8>) {
+        let length: [u8; 4] = self
+            .head
+            .get(1..)
+            .and_then(|length| length.try_into().ok())
+            .unwrap_or_default();
+        // The length counts itself, not the type.
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        self.left = length.saturating_sub(4);
+        self.dropped = mute && self.head.first() == Some(&NOTIFICATION);
+        if !self.dropped {
+            passed.extend_from_slice(&self.head);
+        }
+        self.head.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[kind], &length[..], body].concat()
+    }
+
+    #[test]
+    fn only_notifications_are_lost_however_the_stream_is_cut_into_pieces() {
+        let (row, news, end) = (
+            message(b'D', b"AAAA"),
+            message(NOTIFICATION, b"12"),
+            message(b'Z', b""),
+        );
+        let all = [row.clone(), news.clone(), end.clone(), news, row.clone()].concat();
+        let expected = [row.clone(), end, row].concat();
+        for size in 1..all.len() {
+            let mut messages = Messages::default();
+            let passed: Vec<u8> = all
+                .chunks(size)
+                .flat_map(|piece| messages.pass(piece, true))
+                .collect();
+            assert_eq!(passed, expected, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_open_line_loses_nothing() {
+        let all = [message(NOTIFICATION, b"12"), message(b'Z', b"I")].concat();
+        assert_eq!(Messages::default().pass(&all, false), all);
+    }
+
+    async fn echo() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        TaskTracker::new().spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (mut from, mut to) = stream.split();
+                let _ended = tokio::io::copy(&mut from, &mut to).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_cut_line_ends_and_one_that_is_held_goes_on() {
+        let proxy = Proxy::before(Server::Tcp(echo().await)).await.unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        let said = message(b'Z', b"I");
+        let mut heard = vec![0; said.len()];
+        proxy.set(Line::Held);
+        stream.write_all(&said).await.unwrap();
+        proxy.set(Line::Open);
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, said);
+        proxy.set(Line::Cut);
+        assert_eq!(stream.read(&mut heard).await.unwrap_or(0), 0);
+        let refused = TcpStream::connect(proxy.address()).await;
+        if let Ok(mut refused) = refused {
+            assert_eq!(refused.read(&mut heard).await.unwrap_or(0), 0);
+        }
+    }
+}
