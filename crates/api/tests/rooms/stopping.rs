@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use portcullis_domain::SwitchKind;
+use portcullis_domain::{Pool, SwitchKind};
 use serde_json::json;
 
 use crate::platform::{Agent, Platform, json_of};
@@ -246,6 +246,33 @@ async fn a_write_that_is_stopped_before_its_effect_is_cancelled_and_its_key_is_f
     let outcome = &records[0].1["body"]["outcome"];
     assert_eq!(outcome["status"], "cancelled", "{outcome}");
     assert_eq!(outcome["problem"], "read-only", "{outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_stopped_before_its_commit_is_rolled_back_and_its_key_is_free() {
+    let platform = Platform::start(LONG).await;
+    let _following = platform.follow().await;
+    let before = platform.orders(Pool::EuWest).await;
+    let add = json!({ "name": "stalls", "does": "ok" });
+    let ((status, body), row) =
+        tokio::join!(platform.write(Agent::One, COUNTER, "key", &add), async {
+            platform.counter.begun.notified().await;
+            let row = platform.drop_switch(SwitchKind::TenantReadOnly, None).await;
+            platform.counter.go_on.notify_one();
+            row
+        });
+    assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+    assert_eq!(body["type"], "/problems/read-only", "{body}");
+    assert_eq!(platform.orders(Pool::EuWest).await, before);
+    assert!(platform.claims().await.is_empty());
+    let records = platform.records().await;
+    let outcome = &records[0].1["body"]["outcome"];
+    assert_eq!(outcome["status"], "cancelled", "{outcome}");
+    platform.lift(&row).await;
+    platform.counter.go_on.notify_one();
+    let (status, body) = platform.write(Agent::One, COUNTER, "key", &add).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(platform.orders(Pool::EuWest).await, before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use super::switches;
 use super::validate::{KnownTool, Passage, ToolCall};
 use crate::connectors::{EffectMark, Invocation, SideEffect, ToolError, ToolOutput};
 use crate::gate::Gate;
+use crate::switchboard::UnderWay;
 
 /// What became of a call.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Outcome {
     /// The claim that the call holds, to be closed with its record.
     pub(in crate::rooms) lease: Option<Box<Lease>>,
     pub(in crate::rooms) caused: Caused,
+    /// On the list of calls under way until the record is made: what is pending can still be stopped.
+    pub(in crate::rooms) under_way: Option<UnderWay>,
     pub(in crate::rooms) result: Ran,
 }
 
@@ -82,6 +85,7 @@ pub async fn enter(gate: &Gate, claimed: Claimed, cancelled: CancellationToken) 
             obligations: Vec::new(),
             lease: None,
             caused: Caused::Nothing,
+            under_way: None,
             result: Ran::Refused(refused.refusal),
         },
     }
@@ -97,6 +101,7 @@ fn unspent(permitted: Permitted, seal: Seal, result: Ran) -> Outcome {
         obligations: permitted.obligations,
         lease: None,
         caused: Caused::Nothing,
+        under_way: None,
         result,
     }
 }
@@ -139,6 +144,7 @@ async fn run(
     Outcome {
         lease,
         caused,
+        under_way: Some(under_way),
         ..unspent(permitted, seal, result)
     }
 }

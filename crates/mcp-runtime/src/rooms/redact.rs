@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::validate::{KnownTool, Passage};
 use crate::connectors::ToolError;
 use crate::gate::Gate;
+use crate::switchboard::UnderWay;
 
 /// A call whose answer may be shown.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Redacted {
     pub(in crate::rooms) obligations: Vec<FieldRule>,
     pub(in crate::rooms) lease: Option<Box<Lease>>,
     pub(in crate::rooms) caused: Caused,
+    pub(in crate::rooms) under_way: Option<UnderWay>,
     pub(in crate::rooms) report: Report,
     pub(in crate::rooms) shown: Shown,
 }
@@ -67,6 +69,7 @@ pub fn enter(gate: &Gate, outcome: Outcome) -> Redacted {
         obligations,
         lease,
         caused,
+        under_way,
         result,
     } = outcome;
     let (shown, report) = match result {
@@ -86,8 +89,24 @@ pub fn enter(gate: &Gate, outcome: Outcome) -> Redacted {
         obligations,
         lease,
         caused,
+        under_way,
         report,
         shown,
+    }
+}
+
+/// Takes an answer back whose effect is not committed yet, where a switch stopped the call since: the
+/// effect is rolled back.
+pub(in crate::rooms) fn stop_pending(redacted: &mut Redacted) {
+    let Caused::Pending(_) = redacted.caused else {
+        return;
+    };
+    let stop = redacted.under_way.as_ref().and_then(UnderWay::stop);
+    if let Some(stop) = stop {
+        redacted.caused = Caused::Nothing;
+        let error = ToolError::Stopped(stop);
+        redacted.shown = failed(&error, &redacted.caused, &redacted.passage);
+        redacted.report = Report::default();
     }
 }
 

@@ -205,6 +205,11 @@ pub struct UnderWay {
 }
 
 impl UnderWay {
+    /// What has stopped the call, if anything has.
+    pub fn stop(&self) -> Option<Stop> {
+        self.stopped.by.get().cloned()
+    }
+
     /// Waits until something stops the call.
     pub async fn stopped(&self) -> Stop {
         loop {

@@ -16,7 +16,7 @@ use portcullis_wire::Slug;
 use super::admit::Slots;
 use super::claim::{Lease, RecordFault, Seal, region};
 use super::decide::Permitted;
-use super::redact::{Redacted, Shown};
+use super::redact::{self, Redacted, Shown};
 use crate::gate::Gate;
 pub(crate) use form::{Signed, signed};
 
@@ -47,6 +47,7 @@ pub struct Recorded {
 /// # Errors
 /// When the record cannot be built, signed or committed.
 pub async fn enter(gate: &Gate, mut redacted: Redacted) -> Result<Recorded, RecordFault> {
+    redact::stop_pending(&mut redacted);
     let receipt = match redacted.lease.take() {
         Some(lease) => closing::close(gate, &mut redacted, &lease).await?,
         None => submit(gate, &redacted).await?,
