@@ -193,8 +193,9 @@ async fn take(
     hashes: &Hashes,
 ) -> Result<Taken, RecordFault> {
     let passage = &permitted.call.passage;
+    // The outcome has its id already. In every list by id, the intent stands before it.
     let intent = Id::mint(
-        gate.clock.now(),
+        passage.started_at - time::Duration::MILLISECOND,
         entropy::random().map_err(RecordFault::Entropy)?,
     );
     let mut record = record::intent(gate, permitted, seal, intent)?;
