@@ -71,7 +71,8 @@ fn judge(
     let mut differing = 0;
     let mut failed = Vec::new();
     for replies in answers.values() {
-        let first = replies.first().context("find an answer")?;
+        let done = replies.iter().find(|reply| reply.status == 200);
+        let first = done.or(replies.first()).context("find an answer")?;
         for reply in replies {
             replays += usize::from(load::is_replay(reply));
             if reply.status != 200 {
@@ -102,16 +103,20 @@ fn judge(
     )))
 }
 
-/// Repeats a call while another with its key is in progress, or the replica has more to do than it can.
+/// What a client repeats: another call with the key is in progress, or the replica or its database has
+/// more to do than it can, and nothing ran.
+const REPEATED: [&str; 3] = ["idempotency-in-progress", "overloaded", "audit-unavailable"];
+
+/// Repeats a call for as long as it may be repeated.
 async fn until_done(caller: &Caller, url: &str, effect: &str) -> Result<Reply> {
     let mut reply = caller.make(url, effect).await?;
     for _ in 0..PATIENCE {
         let slug = load::slug(&reply);
-        if !["idempotency-in-progress", "overloaded"].contains(&slug.as_str()) {
+        if !REPEATED.contains(&slug.as_str()) {
             break;
         }
         ensure!(
-            reply.header("retry-after").is_some(),
+            reply.status == 503 || reply.header("retry-after").is_some(),
             "{slug} without Retry-After: {}",
             reply.told()
         );
