@@ -472,11 +472,11 @@ fn an_unknown_variable_stops_every_start() {
     let place = place();
     let data = place.path().join("data");
     let output = portcullis(&["up", "--data-dir", data.to_str().unwrap()])
-        .env("PORTCULLIS_READ_ONLY", "1")
+        .env("PORTCULLIS_READ_OMLY", "1")
         .output()
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("PORTCULLIS_READ_ONLY"), "{said}");
+    assert!(said.contains("PORTCULLIS_READ_OMLY"), "{said}");
     assert!(!PathBuf::from(&data).exists());
 }
