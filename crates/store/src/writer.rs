@@ -146,8 +146,8 @@ impl Default for WriterOptions {
             queue_rows_per_tenant: 2_048,
             queue_rows: 16_384,
             queue_bytes: 64 << 20,
-            write_timeout: Duration::from_secs(10),
-            resolve_within: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+            resolve_within: Duration::from_secs(3),
         }
     }
 }

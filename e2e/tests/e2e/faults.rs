@@ -262,7 +262,8 @@ async fn a_database_that_hangs_holds_up_no_caller_for_ever() {
     let took = begun.elapsed();
     println!("answered {} after {took:?}", reply.status);
     assert_tells_nothing(&reply);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Its deadline, and what the record may take: 5 s to be written, 3 s to be looked for.
+    assert!(took < Duration::from_secs(15), "{took:?}");
     drop(frozen);
     works_again(&client).await;
 }

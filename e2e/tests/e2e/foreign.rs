@@ -41,7 +41,7 @@ fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> Option<String
 }
 
 /// A body that a route takes, so that it is the thing that is missing and not the body.
-fn body(template: &str) -> Value {
+fn body(method: &Method, template: &str) -> Value {
     let limits = json!({"rpm": 1, "burst": 1, "concurrency": 1, "daily_cost_usd": 1});
     let stop_rules = json!({"max_plan_depth": 1, "max_retries": 1});
     match template.rsplit('/').next().unwrap_or_default() {
@@ -53,10 +53,37 @@ fn body(template: &str) -> Value {
             "expires_at": "2027-01-01T00:00:00Z",
         }),
         "limits" => json!({"limits": limits, "stop_rules": stop_rules}),
+        "egress-allowlist" => json!({"hosts": []}),
+        "switches" => json!({"kind": "tenant-freeze", "reason": "A test"}),
+        "lift" => json!({"reason": "A test"}),
+        "resolve" => json!({"outcome": "executed", "reason": "A test"}),
+        "tools" => tool(),
+        "{tool}" if *method == Method::PUT => tool(),
         "{tool}" => json!({"enabled": true}),
         "{tenant}" => json!({"name": "Nobody"}),
         _ => json!({}),
     }
+}
+
+/// A tool of another system.
+fn tool() -> Value {
+    let schema = json!({"type": "object", "additionalProperties": false, "properties": {}});
+    json!({
+        "connector": "http",
+        "definition": {
+            "name": "status.get", "title": "Status", "description": "Reads a status.",
+            "inputSchema": schema, "outputSchema": schema,
+            "examples": [{"title": "Now", "arguments": {}}],
+            "scope": "status.read", "mutating": false, "risk": "low",
+            "data": {"classes": [], "jurisdictions": []},
+            "cost": {"micro_usd": 0, "max_micro_usd": 0},
+            "idempotent": true, "egress": ["status.example.com"],
+        },
+        "config": {
+            "server": "status", "method": "GET", "path": "/v1/status",
+            "base_urls": {"eu-west": "https://status.example.com"},
+        },
+    })
 }
 
 async fn answer(caller: &Management, method: &Method, path: &str, template: &str) -> Reply {
@@ -72,7 +99,7 @@ async fn answer(caller: &Management, method: &Method, path: &str, template: &str
                 .header("content-type", "application/yaml")
                 .body("[]")
         } else {
-            request.json(&body(template))
+            request.json(&body(method, template))
         };
     }
     Reply::to(request).await.unwrap()
