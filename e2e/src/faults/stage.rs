@@ -251,6 +251,7 @@ impl Stage {
         let token = ground.platform.operator().owner_token(TENANT)?;
         let owner = Management::new(&ground.url(), token)?;
         register(&owner, &upstream).await?;
+        raise(&owner).await?;
         let (mut running, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..replicas {
             let (replica, line) = ground.replica().await?;
@@ -357,6 +358,17 @@ pub fn unique(of: &str) -> String {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     format!("{of}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Limits of the tenant that no scenario meets: its own were written when it was made.
+async fn raise(owner: &Management) -> Result<()> {
+    let limits = json!({
+        "rpm": 10_000_000, "burst": 1_000_000, "concurrency": 10_000, "daily_cost_usd": 1_000_000
+    });
+    let stop_rules = json!({"max_plan_depth": 12, "max_retries": 3});
+    let whole = json!({"limits": limits, "stop_rules": stop_rules});
+    let path = format!("/tenants/{TENANT}/limits");
+    owner.put(&path, &whole).await.map(drop)
 }
 
 /// Adds the tool to the tenant's catalog, lets it be called, and lets its server be reached.
