@@ -10,15 +10,15 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::uri::Authority;
 use axum::http::{Response, StatusCode};
 use axum::middleware::{self, Next};
 use futures_util::{FutureExt, StreamExt, stream};
 use portcullis_domain::TraceId;
 use portcullis_keys::entropy;
+use portcullis_mcp_runtime::seam::Site;
 use portcullis_wire::{Problem, Slug};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
@@ -35,8 +35,7 @@ pub(super) fn around(router: Router, https: bool) -> Router {
 }
 
 /// Routes that only requests of a served host, and of pages of an allowed origin, reach, and whose
-/// bodies come in time. Without the first a page could reach them by a name that it makes point here
-/// (DNS rebinding).
+/// bodies come in time.
 pub(super) fn guarded(router: Router, server: &Server) -> Router {
     let guard = Arc::new(Guard {
         hosts: server.served_hosts(),
@@ -53,32 +52,12 @@ struct Guard {
 }
 
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response<Body> {
-    let headers = request.headers();
-    let named = request.uri().authority().map(Authority::as_str);
-    let named = named.or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
-    let served = |named: &str| {
-        guard
-            .hosts
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(named))
+    let site = Site {
+        hosts: &guard.hosts,
+        origins: &guard.origins,
     };
-    if !named.is_some_and(served) {
-        return answer(&Problem::new(
-            Slug::HostNotAllowed,
-            "the request names a host that is not served here; use the platform's public address",
-        ));
-    }
-    let allowed = headers.get_all(ORIGIN).iter().all(|origin| {
-        let mut origins = guard.origins.iter();
-        origin
-            .to_str()
-            .is_ok_and(|origin| origins.any(|one| one == origin))
-    });
-    if !allowed {
-        return answer(&Problem::new(
-            Slug::OriginNotAllowed,
-            "this web origin may not call; an operator can add it to `server.allowed_origins`",
-        ));
+    if let Err(refusal) = site.check(request.uri(), request.headers()) {
+        return answer(&refusal.problem);
     }
     let deadline = guard.body_deadline;
     next.run(request.map(|body| timely(body, deadline))).await

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use portcullis_evidence::record::Room;
 use portcullis_keys::entropy;
 use portcullis_wire::{Problem, Slug};
 
+use super::site::Site;
 use crate::gate::Gate;
 use crate::rooms::admit::{self, Admitted, RateFields};
 use crate::rooms::{DoorRefusal, authenticate};
@@ -25,8 +26,11 @@ pub(super) async fn enter(
     peer: SocketAddr,
     parts: &Parts,
 ) -> Result<Admitted, DoorRefusal> {
-    check_host(gate, parts)?;
-    check_origin(gate, &parts.headers)?;
+    let site = Site {
+        hosts: &gate.settings.allowed_hosts,
+        origins: &gate.settings.allowed_origins,
+    };
+    site.check(&parts.uri, &parts.headers)?;
     let authenticated = authenticate::enter(gate, tenant, peer, &parts.headers).await?;
     let place = authenticated.tenant();
     let count = |slug| gate.refusals.count(place, Room::Admit, slug);
@@ -50,47 +54,6 @@ pub(super) async fn read(
     let count = |slug| gate.refusals.count(place, Room::Admit, slug);
     read.await
         .inspect_err(|refusal: &DoorRefusal| count(refusal.slug))
-}
-
-fn check_host(gate: &Gate, parts: &Parts) -> Result<(), DoorRefusal> {
-    let named = parts.uri.authority().map(ToString::to_string).or_else(|| {
-        parts
-            .headers
-            .get(HOST)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    });
-    let allowed = named.is_some_and(|named| {
-        gate.settings
-            .allowed_hosts
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(&named))
-    });
-    if allowed {
-        return Ok(());
-    }
-    Err(DoorRefusal::new(
-        Slug::HostNotAllowed,
-        "the request names a host that is not served here; use the platform's public address",
-    ))
-}
-
-/// A browser's page on another origin must not act with a token it got hold of (MCP, Streamable
-/// HTTP, Security).
-fn check_origin(gate: &Gate, headers: &HeaderMap) -> Result<(), DoorRefusal> {
-    let allowed = headers.get_all(ORIGIN).iter().all(|origin| {
-        let allowed = &gate.settings.allowed_origins;
-        origin
-            .to_str()
-            .is_ok_and(|origin| allowed.iter().any(|one| one == origin))
-    });
-    if allowed {
-        return Ok(());
-    }
-    Err(DoorRefusal::new(
-        Slug::OriginNotAllowed,
-        "this web origin may not call; an operator can add it to `server.allowed_origins`",
-    ))
 }
 
 /// Whether the body is said to be JSON.

@@ -12,12 +12,15 @@ mod http;
 mod jsonrpc;
 mod mcp;
 mod service;
+mod site;
 mod version;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, post};
+
+pub use site::Site;
 
 use crate::gate::Gate;
 
