@@ -49,18 +49,6 @@ pub async fn bump(tx: &mut ControlTx, kind: &str, now: OffsetDateTime) -> Result
     raise(tx.into(), kind, now).await.map(|raised| raised.epoch)
 }
 
-/// Raises the epoch of what concerns every tenant, as [`bump`] does of what concerns one.
-///
-/// # Errors
-/// `Invalid` where the kind is no lower-case word.
-pub async fn bump_platform(
-    tx: &mut PlatformTx,
-    kind: &str,
-    now: OffsetDateTime,
-) -> Result<i64, StoreError> {
-    raise(tx.into(), kind, now).await.map(|raised| raised.epoch)
-}
-
 /// An epoch that was raised, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raised {
@@ -70,8 +58,8 @@ pub struct Raised {
     pub at: OffsetDateTime,
 }
 
-/// Raises the epoch as [`bump`] and [`bump_platform`] do, and says when that was by the database's
-/// clock.
+/// Raises the epoch as [`bump`] does, of one tenant or of everybody, and says when that was by the
+/// database's clock.
 ///
 /// # Errors
 /// `NotFound` where the tenant does not exist, `Invalid` where the kind is no lower-case word.

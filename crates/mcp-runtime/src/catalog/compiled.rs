@@ -79,8 +79,6 @@ pub struct CompiledTool {
     pub sha256: Digest,
     /// The fields of the result that policy governs.
     pub declared_output: Declared,
-    /// The fields of the arguments that policy governs.
-    pub declared_input: Declared,
     /// The argument that names a change ticket, if the tool has one.
     pub ticket: Option<TicketArgument>,
     input: Validator,
@@ -111,7 +109,6 @@ impl CompiledTool {
             .sha256();
         let tool = Self {
             declared_output: Declared::from_schema(&definition.output_schema),
-            declared_input: Declared::from_schema(&definition.input_schema),
             ticket,
             definition,
             sha256,
