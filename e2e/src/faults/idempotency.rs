@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -33,14 +34,15 @@ pub async fn duplicates(stage: &Stage, keys: usize, copies: usize) -> Result<Row
     stage.upstream.behave(Manners::slow_to_answer(SLOW));
     let effects: Vec<_> = (0..keys).map(|_| unique("duplicate")).collect();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let busy = Arc::new(AtomicUsize::new(0));
     let mut calls = JoinSet::new();
     for effect in &effects {
         for copy in 0..copies {
             let slot = Arc::clone(&slots).acquire_owned().await?;
             let (caller, url) = (stage.caller.clone(), stage.url(copy));
-            let effect = effect.clone();
+            let (effect, busy) = (effect.clone(), Arc::clone(&busy));
             calls.spawn(async move {
-                let answer = until_done(&caller, &url, &effect).await;
+                let answer = until_done(&caller, &url, &effect, &busy).await;
                 drop(slot);
                 (effect, answer)
             });
@@ -52,14 +54,15 @@ pub async fn duplicates(stage: &Stage, keys: usize, copies: usize) -> Result<Row
         answers.entry(effect).or_default().push(reply?);
     }
     stage.upstream.behave(Manners::PROMPT);
-    judge(row, stage, &effects, &answers)
+    let busy = busy.load(Ordering::Relaxed);
+    judge(row, stage, &effects, (&answers, busy))
 }
 
 fn judge(
     mut row: Row,
     stage: &Stage,
     effects: &[String],
-    answers: &BTreeMap<String, Vec<Reply>>,
+    (answers, busy): (&BTreeMap<String, Vec<Reply>>, usize),
 ) -> Result<Row> {
     let counts: Vec<_> = effects
         .iter()
@@ -99,7 +102,8 @@ fn judge(
         format!("{replays} replays of {expected}")
     });
     Ok(row.seen(format!(
-        "{made} effects, {double} double, {replays} replays"
+        "{made} effects, {double} double, {replays} replays; {busy} repeats because a replica or its \
+         database was busy"
     )))
 }
 
@@ -107,8 +111,9 @@ fn judge(
 /// more to do than it can, and nothing ran.
 const REPEATED: [&str; 3] = ["idempotency-in-progress", "overloaded", "audit-unavailable"];
 
-/// Repeats a call for as long as it may be repeated.
-async fn until_done(caller: &Caller, url: &str, effect: &str) -> Result<Reply> {
+/// Repeats a call for as long as it may be repeated. `busy` counts the repeats that are for another
+/// reason than the first call's being in progress.
+async fn until_done(caller: &Caller, url: &str, effect: &str, busy: &AtomicUsize) -> Result<Reply> {
     let mut reply = caller.make(url, effect).await?;
     for _ in 0..PATIENCE {
         let slug = load::slug(&reply);
@@ -116,10 +121,11 @@ async fn until_done(caller: &Caller, url: &str, effect: &str) -> Result<Reply> {
             break;
         }
         ensure!(
-            reply.status == 503 || reply.header("retry-after").is_some(),
+            reply.header("retry-after").is_some(),
             "{slug} without Retry-After: {}",
             reply.told()
         );
+        busy.fetch_add(usize::from(slug != REPEATED[0]), Ordering::Relaxed);
         tokio::time::sleep(SLOW).await;
         reply = caller.make(url, effect).await?;
     }

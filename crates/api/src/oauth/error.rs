@@ -7,6 +7,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use portcullis_wire::Slug;
 use serde::Serialize;
 use tracing::error;
 
@@ -35,6 +36,9 @@ pub(super) enum OAuthError {
     /// A resource that is not the client's tenant's (RFC 8707 §2).
     #[error("invalid_target")]
     InvalidTarget,
+    /// A kill switch stops everything that the client does.
+    #[error("unauthorized_client: {}", .0.as_str())]
+    Stopped(Slug),
     /// Too many failures, or too many tokens.
     #[error("too many requests")]
     TooMany(TooMany),
@@ -59,7 +63,8 @@ impl OAuthError {
             Self::InvalidRequest(_)
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
-            | Self::InvalidTarget => StatusCode::BAD_REQUEST,
+            | Self::InvalidTarget
+            | Self::Stopped(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -91,6 +96,14 @@ impl OAuthError {
                 "invalid_target",
                 Some("the resource is the MCP URL of the client's own tenant, and only one"),
             ),
+            Self::Stopped(Slug::TenantFrozen) => (
+                "unauthorized_client",
+                Some("the tenant is frozen by a kill switch: ask its operator to lift it"),
+            ),
+            Self::Stopped(_) => (
+                "unauthorized_client",
+                Some("the principal is suspended by a kill switch: ask its operator to lift it"),
+            ),
             Self::TooMany(_) => (
                 "temporarily_unavailable",
                 Some("too many requests: wait as long as Retry-After says"),
@@ -115,6 +128,7 @@ impl OAuthError {
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
             | Self::InvalidTarget
+            | Self::Stopped(_)
             | Self::TooMany(_) => None,
         }
     }
@@ -148,6 +162,7 @@ impl IntoResponse for OAuthError {
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
             | Self::InvalidTarget
+            | Self::Stopped(_)
             | Self::Directory(_)
             | Self::Mint(_) => {}
         }

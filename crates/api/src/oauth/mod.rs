@@ -34,6 +34,7 @@ use http::header::{
 };
 use portcullis_domain::Clock;
 use portcullis_keys::LocalKeys;
+use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::{MAX_LIFETIME, TrustedProxies};
 use time::Duration;
 
@@ -71,13 +72,15 @@ pub struct OAuth {
     directory: Arc<dyn Directory>,
     keys: Arc<LocalKeys>,
     clock: Arc<dyn Clock>,
+    switchboard: Switchboard,
     settings: OAuthSettings,
     attempts: Attempts,
 }
 
 impl OAuth {
     /// An authorization server over the clients of a directory (the control store is one), which signs
-    /// with the issuer keys.
+    /// with the issuer keys. The switchboard is the replica's own: who is suspended or frozen gets no
+    /// token.
     ///
     /// # Errors
     /// Refuses a lifetime that no verifier accepts, and a public URL that is no origin.
@@ -85,6 +88,7 @@ impl OAuth {
         directory: Arc<dyn Directory>,
         keys: Arc<LocalKeys>,
         clock: Arc<dyn Clock>,
+        switchboard: Switchboard,
         settings: OAuthSettings,
     ) -> Result<Self, OAuthSettingsError> {
         let whole = settings.lifetime.subsec_nanoseconds() == 0;
@@ -102,6 +106,7 @@ impl OAuth {
             directory,
             keys,
             clock,
+            switchboard,
             settings,
             attempts: Attempts::new(),
         })

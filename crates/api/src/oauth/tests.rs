@@ -23,6 +23,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use portcullis_domain::ManualClock;
 use portcullis_domain::id::{ClientSecret, Id, Principal, Tenant};
 use portcullis_keys::LocalKeys;
+use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::TrustedProxies;
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
@@ -117,6 +118,7 @@ pub(super) struct Server {
     pub(super) directory: Arc<MemoryDirectory>,
     pub(super) keys: Arc<LocalKeys>,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) switchboard: Switchboard,
 }
 
 /// An answer, read.
@@ -194,10 +196,12 @@ impl Server {
             ..MemoryDirectory::default()
         });
         let clock = Arc::new(ManualClock::at(NOW));
+        let switchboard = Switchboard::default();
         let oauth = OAuth::new(
             Arc::<MemoryDirectory>::clone(&directory),
             Arc::clone(&keys),
             Arc::<ManualClock>::clone(&clock),
+            switchboard.clone(),
             settings,
         );
         Self {
@@ -205,6 +209,7 @@ impl Server {
             directory,
             keys,
             clock,
+            switchboard,
         }
     }
 

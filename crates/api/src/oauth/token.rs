@@ -77,6 +77,13 @@ impl OAuth {
         if request.grant_type != "client_credentials" {
             return Err(OAuthError::UnsupportedGrantType);
         }
+        // Said to who proved to be the client alone: it may know why it is stopped.
+        if let Some(stop) = self
+            .switchboard
+            .stops_caller(client.tenant, &client.name, now)
+        {
+            return Err(OAuthError::Stopped(stop.slug()));
+        }
         let resource = self.resource(&client.tenant_slug);
         if request.resource.is_some_and(|asked| asked != resource) {
             return Err(OAuthError::InvalidTarget);

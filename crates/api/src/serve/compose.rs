@@ -57,7 +57,8 @@ impl Parts {
     ) -> Result<(Arc<Gate>, Router), ServeError> {
         let gate = Arc::new(self.gate()?);
         let api = api_state(&self.config, &self.stores, &self.clock);
-        let guarded = v1::router(api).merge(oauth::router(Arc::new(self.oauth()?)));
+        let guarded =
+            v1::router(api).merge(oauth::router(Arc::new(self.oauth(&gate.switchboard)?)));
         let guarded = edge::guarded(guarded, &self.config.server);
         // The seam checks host and origin itself: its refusals are JSON-RPC.
         let health = health::router(Arc::clone(&gate), self.stores.regions, stopping);
@@ -152,7 +153,7 @@ impl Parts {
         })
     }
 
-    fn oauth(&self) -> Result<OAuth, ServeError> {
+    fn oauth(&self, switchboard: &Switchboard) -> Result<OAuth, ServeError> {
         let settings = OAuthSettings {
             public_url: self.config.server.origin().to_owned(),
             lifetime: time::Duration::seconds(i64::from(self.config.tokens.lifetime_seconds)),
@@ -162,6 +163,7 @@ impl Parts {
             Arc::new(self.stores.control.clone()),
             Arc::clone(&self.keys),
             Arc::clone(&self.clock),
+            switchboard.clone(),
             settings,
         )?)
     }

@@ -12,6 +12,7 @@ use portcullis_api::cli::{Command, OperatorFile, Options, run};
 use portcullis_api::oauth::{self, OAuth, OAuthSettings};
 use portcullis_domain::{ManualClock, Pool};
 use portcullis_keys::LocalKeys;
+use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::TrustedProxies;
 use portcullis_store::RegionStore;
 use portcullis_wire::api::Role;
@@ -148,6 +149,7 @@ fn authorization_server(platform: &Platform, url: &str, folder: &Path) -> OAuth 
         Arc::new(platform.control.clone()),
         Arc::new(keys),
         Arc::<ManualClock>::clone(&platform.clock),
+        Switchboard::default(),
         settings,
     )
     .unwrap()

@@ -133,6 +133,14 @@ pub(crate) struct Platform {
     cluster: Cluster,
 }
 
+fn tokens() -> OAuthSettings {
+    OAuthSettings {
+        public_url: URL.to_owned(),
+        lifetime: time::Duration::seconds(600),
+        proxies: TrustedProxies::default(),
+    }
+}
+
 impl Platform {
     pub(crate) async fn start(call_deadline: StdDuration) -> Self {
         let cluster = Cluster::start().await;
@@ -173,12 +181,8 @@ impl Platform {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         });
-        let settings = OAuthSettings {
-            public_url: URL.to_owned(),
-            lifetime: time::Duration::seconds(600),
-            proxies: TrustedProxies::default(),
-        };
-        let oauth = OAuth::new(Arc::new(control), keys, clock, settings).unwrap();
+        let switchboard = gate.switchboard.clone();
+        let oauth = OAuth::new(Arc::new(control), keys, clock, switchboard, tokens()).unwrap();
         let router = seam::router(Arc::clone(&gate)).merge(oauth_router(Arc::new(oauth)));
         let tokens = [token(&router, client).await, token(&router, other).await];
         Self {

@@ -14,6 +14,7 @@ use portcullis_api::oauth::{OAuth, OAuthSettings, router};
 use portcullis_domain::id::{ClientSecret, Grant, Id, Principal, Tenant};
 use portcullis_domain::{Jurisdiction, ManualClock, Pool, ReplayMode};
 use portcullis_keys::LocalKeys;
+use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::{
     Checked, NetworkPrefix, PlatformIssuer, Presented, TenantKey, TokenError, TokenVerifier,
     TrustedProxies, VerifiedToken, VerifierParts,
@@ -77,6 +78,7 @@ impl Platform {
             Arc::new(store.clone()),
             Arc::clone(&keys),
             Arc::<ManualClock>::clone(&clock),
+            Switchboard::default(),
             settings,
         );
         let mut bindings = Vec::new();

@@ -30,13 +30,14 @@ pub struct RateFields {
 }
 
 impl DoorRefusal {
-    /// A refusal without any further header.
+    /// A refusal without any further header, but for what the platform itself lacks for a moment: that
+    /// may be repeated after a second.
     pub fn new(slug: Slug, detail: impl Into<String>) -> Self {
         Self {
             problem: Box::new(Problem::new(slug, detail)),
             slug,
             challenge: None,
-            retry_after_seconds: None,
+            retry_after_seconds: (slug.status() == 503).then_some(1),
             rate: None,
         }
     }

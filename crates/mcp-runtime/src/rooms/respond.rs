@@ -204,8 +204,9 @@ impl Answer {
                 Slug::IdempotencyInProgress | Slug::ConfigurationStale
             )
             .then_some(1),
-            // Of what has no record, only a busy replica's call is worth repeating so soon.
-            Kind::Unrecorded(problem) => (problem.status == Slug::Overloaded.status()).then_some(1),
+            // Of what has no record, only the call of a busy replica or database is worth repeating so
+            // soon.
+            Kind::Unrecorded(problem) => matches!(problem.status, 429 | 503).then_some(1),
             Kind::Output { .. } | Kind::Failed { .. } => None,
         }
     }

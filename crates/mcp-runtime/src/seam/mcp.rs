@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response};
 use bytes::Bytes;
@@ -167,18 +167,13 @@ fn reply(
             let data = with_receipt(json!(problem), receipt);
             let code = i64::from(problem.status);
             let body = jsonrpc::error_body(id, code, &problem.title, Some(&data));
-            later(problem.status, body)
+            door::response(problem.status, JSON, body)
         }
-        McpReply::Fault(problem) => later(problem.status, jsonrpc::problem_body(id, &problem)),
+        McpReply::Fault(problem) => {
+            let body = jsonrpc::problem_body(id, &problem);
+            door::response(problem.status, JSON, body)
+        }
     }
-}
-
-fn later(status: u16, body: Vec<u8>) -> Response<Body> {
-    let mut response = door::response(status, JSON, body);
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from(1));
-    response
 }
 
 fn with_receipt(mut data: Value, receipt: Value) -> Value {

@@ -35,8 +35,8 @@ pub struct Subject {
     pub mutating: bool,
 }
 
-/// The switches and the calls under way of one replica.
-#[derive(Debug, Default)]
+/// The switches and the calls under way of one replica. Clones are the same switchboard.
+#[derive(Debug, Default, Clone)]
 pub struct Switchboard {
     state: Arc<Mutex<State>>,
 }

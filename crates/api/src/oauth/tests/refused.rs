@@ -5,11 +5,16 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
+use portcullis_domain::SwitchKind;
+use portcullis_domain::id::{Id, Tenant};
 use portcullis_mcp_runtime::token::TrustedProxies;
+use portcullis_store::switches::{Concern, SwitchRow};
 use time::Duration;
+use uuid::Uuid;
 
 use super::{
-    FORM, NOW, OAuthSettings, PEER, SECRET, Server, at, basic, client_id, local_keys, settings,
+    FORM, NOW, OAuthSettings, PEER, SECRET, Server, acme, at, basic, client_id, local_keys,
+    settings,
 };
 use crate::oauth::{OAuth, OAuthSettingsError};
 
@@ -385,8 +390,14 @@ async fn no_answer_repeats_what_was_sent() {
 #[test]
 fn settings_that_no_verifier_would_follow_are_refused() {
     let build = |settings: OAuthSettings| {
-        let server = Server::new();
-        OAuth::new(server.directory, server.keys, server.clock, settings).map(|_| ())
+        let Server {
+            directory,
+            keys,
+            clock,
+            switchboard,
+            ..
+        } = Server::new();
+        OAuth::new(directory, keys, clock, switchboard, settings).map(|_| ())
     };
     for lifetime in [
         Duration::ZERO,
@@ -427,4 +438,76 @@ fn settings_that_no_verifier_would_follow_are_refused() {
         }),
         Ok(())
     );
+}
+
+fn down(kind: SwitchKind, tenant: Id<Tenant>, target: Option<&str>) -> SwitchRow {
+    SwitchRow {
+        id: Id::from_row(Uuid::from_u128(0x5317)),
+        tenant: Some(tenant),
+        by_platform: false,
+        kind,
+        target: target.map(str::to_owned),
+        reason: "an odd pattern of calls".to_owned(),
+        dropped_by: "operator".to_owned(),
+        dropped_at: at(NOW),
+        expires_at: Some(at(NOW + 60)),
+        lift_request: None,
+        lifted: None,
+        epoch: 1,
+        raised_at: None,
+    }
+}
+
+#[tokio::test]
+async fn whom_a_switch_stops_gets_no_token_until_it_is_lifted() {
+    for (kind, target) in [
+        (SwitchKind::PrincipalSuspension, Some("agent:copilot")),
+        (SwitchKind::TenantFreeze, None),
+    ] {
+        let server = Server::new();
+        let concern = Concern::One(acme());
+        let rows = vec![down(kind, acme(), target)];
+        server.switchboard.replace(concern, rows, at(NOW));
+        let refused = server.ask("").await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+        assert_eq!(refused.error(), "unauthorized_client");
+        // The reason is written for operators: a client is told the kind alone.
+        let told = String::from_utf8(refused.body.to_vec()).unwrap();
+        assert!(
+            told.contains("kill switch") && !told.contains("odd"),
+            "{told}"
+        );
+        // The clock counts at once, before anybody wrote the lift down.
+        server.clock.advance(Duration::seconds(61));
+        server.ask("").await.token();
+    }
+}
+
+#[tokio::test]
+async fn a_switch_on_something_else_stops_no_token() {
+    let server = Server::new();
+    let other = Id::from_row(Uuid::from_u128(0x910b));
+    for row in [
+        down(SwitchKind::PrincipalSuspension, acme(), Some("agent:other")),
+        down(SwitchKind::TenantReadOnly, acme(), None),
+        down(SwitchKind::ToolQuarantine, acme(), Some("orders.get")),
+        down(SwitchKind::TenantFreeze, other, None),
+    ] {
+        let concern = row.tenant.map_or(Concern::Everyone, Concern::One);
+        server.switchboard.replace(concern, vec![row], at(NOW));
+        server.ask("").await.token();
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_does_not_learn_of_a_switch() {
+    let server = Server::new();
+    let rows = vec![down(SwitchKind::TenantFreeze, acme(), None)];
+    server
+        .switchboard
+        .replace(Concern::One(acme()), rows, at(NOW));
+    let id = client_id(1).to_string();
+    let refused = server.ask_as(&id, "pcs_wrong", GRANT, PEER).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(refused.error(), "invalid_client");
 }
