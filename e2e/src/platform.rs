@@ -28,6 +28,7 @@ pub struct Options {
     environment: Vec<(String, String)>,
     listen: Option<SocketAddr>,
     for_people: bool,
+    by_https: bool,
 }
 
 impl Options {
@@ -50,6 +51,13 @@ impl Options {
     #[must_use]
     pub const fn for_people(mut self) -> Self {
         self.for_people = true;
+        self
+    }
+
+    /// Known by its HTTPS address.
+    #[must_use]
+    pub const fn by_https(mut self) -> Self {
+        self.by_https = true;
         self
     }
 
@@ -399,6 +407,7 @@ fn command(binary: &Path, data: &Path, options: &Options) -> Command {
         .arg(binary)
         .arg("up")
         .args((!options.for_people).then_some("--json"))
+        .args(options.by_https.then_some("--https"))
         .arg("--data-dir")
         .arg(data)
         .arg("--listen")

@@ -1,7 +1,6 @@
 //! The binary `portcullis`: reads the command line and hands over. Nothing is decided here.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +9,7 @@ use clap::{Parser, Subcommand};
 use portcullis_api::cli;
 use portcullis_api::config::{self, Config, Environment};
 use portcullis_api::platform::{self, SystemClock};
-use portcullis_api::serve;
+use portcullis_api::serve::{self, Addresses};
 use portcullis_api::up::{self, UpArgs};
 
 /// Long-lived buffers of many sizes from many threads: the system's allocator keeps more of them.
@@ -66,12 +65,17 @@ async fn main() -> ExitCode {
 }
 
 /// Says where a replica listens, for a person or, in one line of JSON, for a program.
-fn tell(address: SocketAddr, json: bool) -> io::Result<()> {
+fn tell(addresses: Addresses, json: bool) -> io::Result<()> {
+    let Addresses { listen, https } = addresses;
     let mut out = io::stdout().lock();
     if json {
-        writeln!(out, "{}", serde_json::json!({ "listen": address }))?;
+        let told = serde_json::json!({ "listen": listen, "https": https });
+        writeln!(out, "{told}")?;
     } else {
-        writeln!(out, "listening on {address}")?;
+        writeln!(out, "listening on {listen}")?;
+        if let Some(https) = https {
+            writeln!(out, "listening on {https} for HTTPS")?;
+        }
     }
     out.flush()
 }
@@ -86,7 +90,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             let config = file.load()?;
             platform::install_logs(&config.telemetry)?;
             let json = arguments.client.json;
-            let tell = |address| tell(address, json);
+            let tell = |addresses| tell(addresses, json);
             serve::run(config, tell, platform::shutdown_on_signals()?).await?;
         }
         Command::Migrate(file) => serve::migrate(&file.load()?).await?,

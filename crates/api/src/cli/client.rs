@@ -1,6 +1,7 @@
 //! The HTTP client of the command line. It follows no redirect, uses no proxy of the environment and
 //! sends no credential over plain HTTP to another machine.
 
+use std::path::Path as FilePath;
 use std::time::Duration;
 
 use http::header::{ETAG, IF_MATCH};
@@ -42,8 +43,9 @@ pub struct Answer<T> {
 /// A client that obeys the rules of this module.
 ///
 /// # Errors
-/// The TLS library does not start.
-pub fn http(server: &Url) -> Result<reqwest::Client, CliError> {
+/// The server's URL would carry credentials in the clear, the file of authorities cannot be used, or the
+/// TLS library does not start.
+pub fn http(server: &Url, ca_file: Option<&FilePath>) -> Result<reqwest::Client, CliError> {
     let loopback = match server.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -56,7 +58,11 @@ pub fn http(server: &Url) -> Result<reqwest::Client, CliError> {
              only to this machine)"
         )));
     }
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    if let Some(path) = ca_file {
+        builder = builder.tls_certs_merge(authorities(path)?);
+    }
+    builder
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(DEADLINE)
@@ -64,6 +70,21 @@ pub fn http(server: &Url) -> Result<reqwest::Client, CliError> {
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|source| unreachable_server(server, source))
+}
+
+fn authorities(path: &FilePath) -> Result<Vec<reqwest::Certificate>, CliError> {
+    let pem = std::fs::read(path).map_err(|source| CliError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) | Err(_) => Err(CliError::Usage(format!(
+            "{} holds no PEM certificate: name the file of your server's authority with --ca-file",
+            path.display()
+        ))),
+    }
 }
 
 /// Sends a request and reads the answer, of any status.
@@ -130,9 +151,13 @@ impl Client {
     ///
     /// # Errors
     /// The server's URL would carry the token in the clear.
-    pub fn new(server: Url, token: SecretString) -> Result<Self, CliError> {
+    pub fn new(
+        server: Url,
+        ca_file: Option<&FilePath>,
+        token: SecretString,
+    ) -> Result<Self, CliError> {
         Ok(Self {
-            http: http(&server)?,
+            http: http(&server, ca_file)?,
             server,
             token,
         })
@@ -311,7 +336,7 @@ mod tests {
             "http://localhost:7443",
             "http://[::1]:7443",
         ] {
-            http(&ok.parse().unwrap()).unwrap();
+            http(&ok.parse().unwrap(), None).unwrap();
         }
         for bad in [
             "http://gate.example.com",
@@ -319,7 +344,7 @@ mod tests {
             "http://localhost.example.com",
             "ftp://127.0.0.1",
         ] {
-            let error = http(&bad.parse().unwrap()).unwrap_err();
+            let error = http(&bad.parse().unwrap(), None).unwrap_err();
             assert!(matches!(error, CliError::Usage(_)), "{bad}");
         }
     }

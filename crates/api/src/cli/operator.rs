@@ -25,6 +25,9 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct OperatorFile {
     /// The server's public URL.
     pub server: String,
+    /// The authority to trust besides the system's, where the server's certificate is of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// A service token of the role `platform`.
     #[serde(serialize_with = "expose")]
     pub platform_token: SecretString,

@@ -32,6 +32,9 @@ pub struct Options {
         env = "PORTCULLIS_TOKEN_FILE"
     )]
     pub token_file: Option<PathBuf>,
+    /// A PEM file of authorities to trust besides the system's [default: the operator file's]
+    #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
     /// The operator file that `portcullis up` wrote [default: operator.json in up's data folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub operator_file: Option<PathBuf>,
@@ -112,6 +115,13 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The authorities to trust besides the system's, if any are named.
+    pub fn ca_file(&self) -> Option<PathBuf> {
+        let named = self.options.ca_file.clone();
+        // Without an operator file there is nothing that it could name.
+        named.or_else(|| self.operator().ok().and_then(|operator| operator.ca_file))
+    }
+
     /// A client with the credentials for a tenant's things, or for the platform's.
     ///
     /// # Errors
@@ -119,7 +129,7 @@ impl<'a> Session<'a> {
     pub fn client(&self, tenant: Option<&str>) -> Result<Client, CliError> {
         if let Some(path) = &self.options.token_file {
             let token = read_secret(path, "pst_")?;
-            return Client::new(self.server()?, token);
+            return Client::new(self.server()?, self.ca_file().as_deref(), token);
         }
         let operator = self.operator()?;
         let own = server_of(&operator)?;
@@ -136,7 +146,7 @@ impl<'a> Session<'a> {
             Some(credentials) => credentials.owner_token.clone(),
             None => operator.platform_token,
         };
-        Client::new(own, token)
+        Client::new(own, self.ca_file().as_deref(), token)
     }
 
     /// When something ends that lasts `lifetime` from now.

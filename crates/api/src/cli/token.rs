@@ -63,7 +63,7 @@ struct Refusal {
 pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), CliError> {
     let server = session.server()?;
     let (client_id, secret) = credentials(&arguments, &session)?;
-    let http = client::http(&server)?;
+    let http = client::http(&server, session.ca_file().as_deref())?;
     let tenant = arguments.tenant.as_str();
     let path = [
         ".well-known",

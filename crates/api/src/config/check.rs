@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::{Config, Egress, Environment, Profile, Server, Violation};
+use super::{Config, Egress, Environment, Profile, Server, Tls, Violation};
 
 struct Findings(Vec<Violation>);
 
@@ -268,8 +268,8 @@ fn limits(front: &str, limits: Limits, found: &mut Findings) {
     }
 }
 
-/// What only the local profile may do. Until keys in a KMS and TLS are built, two of these hold for
-/// every configuration, and the remedies say so.
+/// What only the local profile may do. Until keys in a KMS are built, one of these holds for
+/// every configuration, and its remedy says so.
 fn production(config: &Config, environment: &Environment, found: &mut Findings) {
     found.add(
         "keys.file",
@@ -277,12 +277,21 @@ fn production(config: &Config, environment: &Environment, found: &mut Findings) 
         "Keys in a KMS are not built yet, so this release cannot start with profile = \"production\": \
          run it with profile = \"local\"",
     );
-    found.add(
-        "server.listen",
-        "production refuses plain HTTP",
-        "TLS is not built yet, so this release cannot start with profile = \"production\": run it \
-         with profile = \"local\"",
-    );
+    match &config.server.tls {
+        None => found.add(
+            "server.tls",
+            "production refuses plain HTTP",
+            "Add a section [server.tls] with certificate_file and private_key_file",
+        ),
+        Some(Tls {
+            listen: Some(_), ..
+        }) => found.add(
+            "server.tls.listen",
+            "production refuses plain HTTP, which server.listen would go on to speak",
+            "Leave it out: server.listen then speaks HTTPS",
+        ),
+        Some(_) => {}
+    }
     if config.server.public_url.scheme() != "https" {
         found.add(
             "server.public_url",
@@ -336,11 +345,19 @@ impl Server {
                 None => host.to_owned(),
             });
         }
-        hosts.push(self.listen.to_string());
-        if self.listen.ip().is_loopback() {
-            hosts.push(format!("localhost:{}", self.listen.port()));
+        let https = self.tls.as_ref().and_then(|tls| tls.listen);
+        for listen in std::iter::once(self.listen).chain(https) {
+            hosts.push(listen.to_string());
+            if listen.ip().is_loopback() {
+                hosts.push(format!("localhost:{}", listen.port()));
+            }
         }
         hosts
+    }
+
+    /// Whether `listen` speaks HTTPS.
+    pub fn listens_https(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.listen.is_none())
     }
 
     /// Whether only this machine can call.

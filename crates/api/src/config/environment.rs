@@ -15,7 +15,11 @@ use super::ConfigError;
 const PREFIX: &str = "PORTCULLIS_";
 
 /// Variables that the command line reads as a client; `serve` leaves them alone.
-pub const CLIENT_VARIABLES: [&str; 2] = ["PORTCULLIS_SERVER", "PORTCULLIS_TOKEN_FILE"];
+pub const CLIENT_VARIABLES: [&str; 3] = [
+    "PORTCULLIS_SERVER",
+    "PORTCULLIS_TOKEN_FILE",
+    "PORTCULLIS_CA_FILE",
+];
 
 /// How a variable's text becomes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,9 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["profile"], Kind::Text),
     (&["server", "public_url"], Kind::Text),
     (&["server", "listen"], Kind::Text),
+    (&["server", "tls", "certificate_file"], Kind::Text),
+    (&["server", "tls", "private_key_file"], Kind::Text),
+    (&["server", "tls", "listen"], Kind::Text),
     (&["server", "trusted_proxies"], Kind::List),
     (&["server", "allowed_origins"], Kind::List),
     (&["server", "allowed_hosts"], Kind::List),

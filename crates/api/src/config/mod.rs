@@ -19,7 +19,7 @@ pub use error::{ConfigError, Violation};
 pub use load::{load, parse};
 pub use sections::{
     Admission, Control, Egress, Keys, LogFormat, OpenedNetwork, Profile, Region, Server, Telemetry,
-    Tokens,
+    Tls, Tokens,
 };
 
 use std::collections::BTreeMap;

@@ -35,6 +35,9 @@ pub struct Server {
     pub public_url: Url,
     /// The address that this replica listens on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// HTTPS. Without this section the replica speaks plain HTTP.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// Networks whose `Forwarded` header is believed. Danger: whoever is in them chooses the client
     /// address that a token is bound to.
     #[serde(default)]
@@ -77,6 +80,20 @@ pub struct Server {
     /// Whether this replica refuses every call that changes something, whatever the database says.
     #[serde(default)]
     pub read_only: bool,
+}
+
+/// HTTPS, TLS 1.2 and 1.3.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM: the server's certificate, then those that lead to its authority. What comes to stand there
+    /// is taken in within seconds, without a restart.
+    pub certificate_file: PathBuf,
+    /// PEM: the private key of the first certificate, unencrypted.
+    pub private_key_file: PathBuf,
+    /// An address of its own for HTTPS: `server.listen` then goes on in plain HTTP, which only the
+    /// local profile may do. By default HTTPS is what `server.listen` speaks.
+    pub listen: Option<SocketAddr>,
 }
 
 const fn default_max_body_bytes() -> usize {

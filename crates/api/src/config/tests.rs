@@ -206,12 +206,36 @@ fn production_says_why_this_release_cannot_start_in_it() {
     let text = ConfigError::Violations(found.clone()).to_string();
     for said in [
         "keys.file: production refuses a signing key in a local file",
-        "server.listen: production refuses plain HTTP",
+        "server.tls: production refuses plain HTTP",
         "this release cannot start with profile = \"production\"",
     ] {
         assert!(text.contains(said), "{text}");
     }
     assert_eq!(found.len(), 2, "{text}");
+}
+
+#[test]
+fn https_is_what_production_lacks_no_more_once_it_is_the_only_door() {
+    let tls = [
+        ("PORTCULLIS_PROFILE", "production"),
+        ("PORTCULLIS_SERVER_PUBLIC_URL", "https://gate.example.com"),
+        (
+            "PORTCULLIS_SERVER_TLS_CERTIFICATE_FILE",
+            "/etc/tls/server.pem",
+        ),
+        (
+            "PORTCULLIS_SERVER_TLS_PRIVATE_KEY_FILE",
+            "/etc/tls/server.key",
+        ),
+    ];
+    let fields = |pairs: &[(&str, &str)]| {
+        let found = violations(pairs);
+        let fields = found.into_iter().map(|found| found.field);
+        fields.collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&tls), ["keys.file"]);
+    let beside = [&tls[..], &[("PORTCULLIS_SERVER_TLS_LISTEN", "0.0.0.0:443")]].concat();
+    assert_eq!(fields(&beside), ["keys.file", "server.tls.listen"]);
 }
 
 #[test]
@@ -288,12 +312,13 @@ fn every_variable_reaches_a_field() {
         .unwrap()
         .0
         .replace("eu-west", "us-east");
-    let text_of_file = format!("{LOCAL}\n[regions{region}");
+    let tls = "[server.tls]\ncertificate_file = \"/x\"\nprivate_key_file = \"/x\"\n";
+    let text_of_file = format!("{LOCAL}\n{tls}\n[regions{region}");
     for entry in overrides() {
         let text = match entry.name.as_str() {
             "PORTCULLIS_PROFILE" => "local",
             "PORTCULLIS_SERVER_PUBLIC_URL" => "http://localhost",
-            "PORTCULLIS_SERVER_LISTEN" => "127.0.0.1:1",
+            "PORTCULLIS_SERVER_LISTEN" | "PORTCULLIS_SERVER_TLS_LISTEN" => "127.0.0.1:1",
             "PORTCULLIS_SERVER_TRUSTED_PROXIES" => "127.0.0.0/8",
             "PORTCULLIS_SERVER_ALLOWED_ORIGINS" => "http://localhost:3000",
             "PORTCULLIS_TELEMETRY_LOG_FORMAT" => "text",

@@ -29,9 +29,7 @@ use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::HeaderValue;
-use http::header::{
-    CACHE_CONTROL, PRAGMA, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CACHE_CONTROL, PRAGMA, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use portcullis_domain::Clock;
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::switchboard::Switchboard;
@@ -128,7 +126,6 @@ impl fmt::Debug for OAuth {
 
 /// The routes of the authorization server.
 pub fn router(state: Arc<OAuth>) -> Router {
-    let secure = state.settings.public_url.starts_with("https:");
     Router::new()
         .route("/oauth/token", post(token::issue))
         .route("/oauth/jwks.json", get(metadata::key_set))
@@ -141,22 +138,16 @@ pub fn router(state: Arc<OAuth>) -> Router {
             get(metadata::protected_resource),
         )
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .layer(middleware::map_response(move |response| async move {
-            with_headers(response, secure)
-        }))
+        .layer(middleware::map_response(with_headers))
         .with_state(state)
 }
 
 /// The headers that every answer has.
-fn with_headers(mut response: Response, secure: bool) -> Response {
+async fn with_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if secure {
-        let year = HeaderValue::from_static("max-age=31536000");
-        headers.insert(STRICT_TRANSPORT_SECURITY, year);
-    }
     response
 }

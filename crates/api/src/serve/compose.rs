@@ -64,8 +64,8 @@ impl Parts {
         let health = health::router(Arc::clone(&gate), self.stores.regions, stopping);
         // Probes call by address, so these two are not guarded.
         let router = seam::router(Arc::clone(&gate)).merge(guarded).merge(health);
-        let https = self.config.server.public_url.scheme() == "https";
-        Ok((gate, edge::around(router, https)))
+        let strict = edge::StrictTransport::of(&self.config.server);
+        Ok((gate, edge::around(router, strict)))
     }
 
     fn gate(&self) -> Result<Gate, ServeError> {

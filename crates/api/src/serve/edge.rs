@@ -23,15 +23,37 @@ use portcullis_wire::{Problem, Slug};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
+use super::http::Secured;
 use crate::config::Server;
+
+/// When clients are told to come by https alone (RFC 6797 §7.2: never over plain HTTP).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StrictTransport {
+    /// They do not come by https.
+    Never,
+    /// Over TLS of our own.
+    OverTls,
+    /// Always: a proxy before us speaks TLS.
+    Always,
+}
+
+impl StrictTransport {
+    pub(super) fn of(server: &Server) -> Self {
+        match (server.public_url.scheme(), &server.tls) {
+            ("https", Some(_)) => Self::OverTls,
+            ("https", None) => Self::Always,
+            _ => Self::Never,
+        }
+    }
+}
 
 /// Puts the edge around the routes. What no route knows answers as a problem, too. Where clients come
 /// by https, they are told to come by nothing else.
-pub(super) fn around(router: Router, https: bool) -> Router {
+pub(super) fn around(router: Router, strict: StrictTransport) -> Router {
     router
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
-        .layer(middleware::from_fn_with_state(https, edge))
+        .layer(middleware::from_fn_with_state(strict, edge))
 }
 
 /// Routes that only requests of a served host, and of pages of an allowed origin, reach, and whose
@@ -82,7 +104,16 @@ fn timely(body: Body, within: Duration) -> Body {
     Body::from_stream(chunks)
 }
 
-async fn edge(State(https): State<bool>, request: Request, next: Next) -> Response<Body> {
+async fn edge(
+    State(strict): State<StrictTransport>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let https = match strict {
+        StrictTransport::Never => false,
+        StrictTransport::OverTls => request.extensions().get::<Secured>().is_some(),
+        StrictTransport::Always => true,
+    };
     let trace = request
         .headers()
         .get("traceparent")

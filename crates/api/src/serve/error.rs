@@ -9,6 +9,7 @@ use portcullis_mcp_runtime::token::NetworkPrefixError;
 use portcullis_store::migrate::MigrationError;
 use portcullis_store::{ConnectError, StoreError};
 
+use super::tls::TlsError;
 use crate::config::ConfigError;
 use crate::oauth::OAuthSettingsError;
 
@@ -42,6 +43,9 @@ pub enum ServeError {
     /// The client for other systems cannot be set up.
     #[error(transparent)]
     Egress(#[from] EgressError),
+    /// The certificate cannot be shown.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nobody may migrate.
     #[error("{field} is missing: migrating needs the role that owns the databases. Add it")]
     NoOwner {

@@ -1,9 +1,8 @@
 //! The HTTP server: accepting connections, bounding what each may take, ending in good order.
 //!
-//! HTTP/1.1 alone: HTTP/2 in the clear has no client of ours, and comes with TLS. Every bound here
-//! is a refusal to wait for ever: request heads have a deadline and a size, answers are given up when
-//! nobody takes them, connections have a number, in
-//! all and of one peer.
+//! HTTP/1.1 alone, over TLS too: one request at a time has a connection's bounds to itself. Every bound
+//! here is a refusal to wait for ever: handshakes and request heads have a deadline, heads a size,
+//! answers are given up when nobody takes them, connections have a number, in all and of one peer.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,6 +16,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
+use futures_util::future::join_all;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +27,7 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -58,34 +59,31 @@ pub(super) struct Bounds {
     pub(super) drain: Duration,
 }
 
+/// A listener and what it speaks.
+pub(super) struct Door {
+    pub(super) listener: TcpListener,
+    /// Plain HTTP without it.
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// Marks a request that came over TLS of our own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Secured;
+
 /// Serves until `shutdown` and a lame-duck time more, then lets requests under way end. From
 /// `shutdown` on, each answer asks its client to come back on another connection.
 pub(super) async fn serve(
-    listener: TcpListener,
+    doors: Vec<Door>,
     router: Router,
     bounds: Bounds,
     proxies: Vec<IpNet>,
     shutdown: CancellationToken,
 ) {
-    let mut server = Server::new(router, bounds, proxies, shutdown.clone());
-    let end = async {
-        shutdown.cancelled().await;
-        if !bounds.lame_duck.is_zero() {
-            tokio::time::sleep(bounds.lame_duck).await;
-        }
-    };
-    tokio::pin!(end);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut end => break,
-            accepted = server.next(&listener) => match accepted {
-                Some((stream, peer, place)) => server.serve(stream, peer, place),
-                None => break,
-            },
-        }
+    let server = Server::new(router, bounds, proxies, shutdown.clone());
+    join_all(doors.iter().map(|door| server.attend(door))).await;
+    for door in doors {
+        server.last(door);
     }
-    server.last(listener);
     server.drain().await;
 }
 
@@ -126,6 +124,29 @@ impl Server {
         }
     }
 
+    /// Serves who comes to a door, until the end.
+    async fn attend(&self, door: &Door) {
+        let end = async {
+            self.shutdown.cancelled().await;
+            if !self.bounds.lame_duck.is_zero() {
+                tokio::time::sleep(self.bounds.lame_duck).await;
+            }
+        };
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => break,
+                accepted = self.next(&door.listener) => match accepted {
+                    Some((stream, peer, place)) => {
+                        self.serve(stream, peer, place, door.tls.as_ref());
+                    }
+                    None => break,
+                },
+            }
+        }
+    }
+
     /// The next connection that there is a place for.
     async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, Place)> {
         // The semaphore is never closed; if it were, nothing more would be served.
@@ -160,14 +181,26 @@ impl Server {
         self.peers.enter(peer.ip())
     }
 
-    fn serve(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
-        let service = service(&self.router, peer, &self.shutdown);
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        let connection = self.graceful.watch(connection);
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: Place, tls: Option<&TlsAcceptor>) {
+        let service = service(&self.router, peer, &self.shutdown, tls.is_some());
+        let (builder, watcher) = (self.builder.clone(), self.graceful.watcher());
+        let Some(tls) = tls.cloned() else {
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            self.connections.spawn(async move {
+                ended(watcher.watch(connection).await);
+                drop(place);
+            });
+            return;
+        };
+        let patience = self.bounds.head_timeout;
         self.connections.spawn(async move {
-            if let Err(error) = connection.await {
-                // A client that breaks off is no fault of ours.
-                debug!(%error, "a connection ended early");
+            match timeout(patience, tls.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    ended(watcher.watch(connection).await);
+                }
+                Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+                Err(_elapsed) => debug!("a TLS handshake took too long"),
             }
             drop(place);
         });
@@ -175,8 +208,8 @@ impl Server {
 
     /// Takes in the connections that were made before the end and wait in the kernel's queue: with
     /// the listener they would be cut off.
-    fn last(&mut self, listener: TcpListener) {
-        let Ok(listener) = listener.into_std() else {
+    fn last(&self, door: Door) {
+        let Ok(listener) = door.listener.into_std() else {
             return;
         };
         while let Ok((stream, peer)) = listener.accept() {
@@ -189,7 +222,7 @@ impl Server {
             if let Ok(stream) = stream
                 && let Some(share) = self.welcome(&stream, peer)
             {
-                self.serve(stream, peer, (place, share));
+                self.serve(stream, peer, (place, share), door.tls.as_ref());
             }
         }
     }
@@ -282,6 +315,13 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
+fn ended(outcome: Result<(), hyper::Error>) {
+    if let Err(error) = outcome {
+        // A client that breaks off is no fault of ours.
+        debug!(%error, "a connection ended early");
+    }
+}
+
 type Place = (tokio::sync::OwnedSemaphorePermit, Share);
 
 /// The routes, told who calls. Once the end was asked for, a connection ends with its answer, told in
@@ -290,6 +330,7 @@ fn service(
     router: &Router,
     peer: SocketAddr,
     shutdown: &CancellationToken,
+    secured: bool,
 ) -> impl hyper::service::Service<
     hyper::Request<Incoming>,
     Response = hyper::Response<Body>,
@@ -301,6 +342,9 @@ fn service(
         let (router, shutdown) = (router.clone(), shutdown.clone());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        if secured {
+            request.extensions_mut().insert(Secured);
+        }
         async move {
             let mut response = router.oneshot(request).await?;
             if shutdown.is_cancelled() {

@@ -10,10 +10,12 @@ mod jobs;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use compose::{NATIVE, api_state};
 pub use error::ServeError;
 pub use stores::{Stores, migrate};
+pub use tls::TlsError;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,8 +35,9 @@ use tracing::{info, warn};
 use crate::config::{Config, Server};
 use crate::platform::SystemClock;
 use compose::Parts;
-use http::Bounds;
+use http::{Bounds, Door};
 use jobs::Sweeper;
+use tls::Certificates;
 
 /// How long the records of cancelled calls may take at the end.
 const RECORDS: Duration = Duration::from_secs(5);
@@ -52,7 +55,25 @@ pub struct Replica {
     sweeper: Sweeper,
     bounds: Bounds,
     proxies: Vec<IpNet>,
+    certificates: Option<(Arc<Certificates>, [u8; 32])>,
     stopping: CancellationToken,
+}
+
+/// Where a replica listens.
+#[derive(Debug)]
+pub struct Listeners {
+    listener: TcpListener,
+    /// HTTPS on an address of its own.
+    https: Option<TcpListener>,
+}
+
+/// The addresses that were really given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// That of `server.listen`.
+    pub listen: SocketAddr,
+    /// That of `server.tls.listen`.
+    pub https: Option<SocketAddr>,
 }
 
 impl Replica {
@@ -67,6 +88,8 @@ impl Replica {
         let bounds = bounds(&config.server);
         let proxies = config.server.trusted_proxies.clone();
         let sweeper = Sweeper::new(&config)?;
+        let tls = config.server.tls.as_ref();
+        let certificates = tls.map(Certificates::load).transpose()?;
         let parts = Parts {
             config,
             stores,
@@ -81,18 +104,30 @@ impl Replica {
             sweeper,
             bounds,
             proxies,
+            certificates,
             stopping,
         })
     }
 
     /// Serves until `shutdown`. Then it is not ready any more, serves on until that is known, lets
     /// calls under way end and their records be written.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// The TLS library refuses its own settings; nothing was served then.
+    pub async fn serve(
+        self,
+        listeners: Listeners,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError> {
         let stop = CancellationToken::new();
+        let doors = doors(listeners, self.certificates.as_ref())?;
         let jobs = jobs::start(&self.gate, self.sweeper, &stop);
         know_the_configuration(&self.gate, &shutdown).await;
+        if let Some((certificates, seen)) = self.certificates {
+            jobs.spawn(certificates.follow(seen, stop.clone()));
+        }
         let serving = http::serve(
-            listener,
+            doors,
             self.router,
             self.bounds,
             self.proxies,
@@ -106,7 +141,33 @@ impl Replica {
             region.writer.shutdown().await;
         }
         info!("stopped");
+        Ok(())
     }
+}
+
+fn doors(
+    listeners: Listeners,
+    certificates: Option<&(Arc<Certificates>, [u8; 32])>,
+) -> Result<Vec<Door>, ServeError> {
+    let acceptor = || certificates.map(|(shown, _)| shown.acceptor()).transpose();
+    let Listeners { listener, https } = listeners;
+    let doors = match https {
+        Some(https) => vec![
+            Door {
+                listener,
+                tls: None,
+            },
+            Door {
+                listener: https,
+                tls: acceptor()?,
+            },
+        ],
+        None => vec![Door {
+            listener,
+            tls: acceptor()?,
+        }],
+    };
+    Ok(doors)
 }
 
 /// What an operator should know of these settings.
@@ -114,7 +175,7 @@ fn warn_of(server: &Server) {
     let open = "plain HTTP beyond this machine: tokens can be read on the way";
     let read_only = "read-only: this replica refuses every call that changes something";
     let words = [
-        (!server.is_loopback()).then_some(open),
+        (!server.is_loopback() && !server.listens_https()).then_some(open),
         server.read_only.then_some(read_only),
     ];
     for words in words.into_iter().flatten() {
@@ -157,26 +218,50 @@ async fn finish_calls(gate: &Gate, patience: Duration) {
 /// It cannot start or not tell; see [`ServeError`].
 pub async fn run(
     mut config: Config,
-    tell: impl FnOnce(SocketAddr) -> io::Result<()>,
+    tell: impl FnOnce(Addresses) -> io::Result<()>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let listener = listen(config.server.listen)?;
-    let address = listener.local_addr().map_err(ServeError::Address)?;
-    // Requests may name the address in `Host`.
-    config.server.listen = address;
+    let listeners = listen(&mut config.server)?;
     let stores = Stores::connect(&config).await?;
+    let addresses = config.server.addresses();
     let replica = Replica::compose(config, stores)?;
-    info!(%address, "listening");
-    tell(address).map_err(ServeError::Tell)?;
-    replica.serve(listener, shutdown).await;
-    Ok(())
+    info!(address = %addresses.listen, "listening");
+    tell(addresses).map_err(ServeError::Tell)?;
+    replica.serve(listeners, shutdown).await
 }
 
-/// Listens on an address.
+/// Listens on the addresses of a configuration, and writes into it which were given: requests may name
+/// them in `Host`.
 ///
 /// # Errors
-/// The address is taken or not of this machine.
-pub fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+/// An address is taken or not of this machine.
+pub fn listen(server: &mut Server) -> Result<Listeners, ServeError> {
+    let given = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Address);
+    let listener = listen_on(server.listen)?;
+    server.listen = given(&listener)?;
+    let own = server.tls.as_mut().and_then(|tls| tls.listen.as_mut());
+    let https = match own {
+        Some(address) => {
+            let listener = listen_on(*address)?;
+            *address = given(&listener)?;
+            Some(listener)
+        }
+        None => None,
+    };
+    Ok(Listeners { listener, https })
+}
+
+impl Server {
+    /// Where the replica listens, as far as the configuration says it.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            listen: self.listen,
+            https: self.tls.as_ref().and_then(|tls| tls.listen),
+        }
+    }
+}
+
+fn listen_on(address: SocketAddr) -> Result<TcpListener, ServeError> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),

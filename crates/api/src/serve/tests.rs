@@ -1,5 +1,7 @@
 //! What the server bounds and what no answer lacks, over real sockets.
 
+mod https;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::http::{Bounds, Peers};
+use super::edge::StrictTransport;
+use super::http::{Bounds, Door, Peers};
 use super::{edge, http};
 use crate::config::{self, Environment};
 
@@ -68,8 +71,12 @@ async fn start(bounds: Bounds) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let router = edge::around(router, false);
-    let serving = http::serve(listener, router, bounds, Vec::new(), shutdown.clone());
+    let router = edge::around(router, StrictTransport::Never);
+    let doors = vec![Door {
+        listener,
+        tls: None,
+    }];
+    let serving = http::serve(doors, router, bounds, Vec::new(), shutdown.clone());
     Running {
         address,
         shutdown,
@@ -169,11 +176,18 @@ async fn a_host_that_is_not_served_and_a_foreign_origin_reach_no_guarded_route()
         );
     let config = config::parse(&text, &Environment::default()).unwrap();
     let inner = Router::new().route("/ok", get(|| async { "ok" }));
-    let router = edge::around(edge::guarded(inner, &config.server), true);
+    let router = edge::around(
+        edge::guarded(inner, &config.server),
+        StrictTransport::Always,
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = http::serve(listener, router, PATIENT, Vec::new(), stop);
+    let doors = vec![Door {
+        listener,
+        tls: None,
+    }];
+    let serving = http::serve(doors, router, PATIENT, Vec::new(), stop);
     TaskTracker::new().spawn(serving);
     for (headers, passes) in [
         ("host: gate.example.com\r\n", true),
@@ -211,11 +225,18 @@ async fn a_body_that_never_ends_is_given_up() {
         body.unwrap_or_else(|error| format!("unread: {}", error.status()))
     };
     let inner = Router::new().route("/echo", post(echo));
-    let router = edge::around(edge::guarded(inner, &config.server), true);
+    let router = edge::around(
+        edge::guarded(inner, &config.server),
+        StrictTransport::Always,
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = http::serve(listener, router, PATIENT, Vec::new(), stop);
+    let doors = vec![Door {
+        listener,
+        tls: None,
+    }];
+    let serving = http::serve(doors, router, PATIENT, Vec::new(), stop);
     TaskTracker::new().spawn(serving);
     let head = "POST /echo HTTP/1.1\r\nhost: gate.example.com\r\nconnection: close\r\n";
     for (body, said) in [

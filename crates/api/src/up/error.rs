@@ -20,6 +20,11 @@ pub enum UpError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// A certificate could not be made.
+    #[error(
+        "cannot make a certificate for HTTPS: {0}. Remove the folder `tls` of the data folder and start again"
+    )]
+    Certificate(#[from] rcgen::Error),
     /// Another process runs on the same data.
     #[error(
         "another `portcullis up`{holder} already uses {folder}. Stop it, or choose another --data-dir"

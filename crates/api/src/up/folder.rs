@@ -49,6 +49,7 @@ impl Folder {
         let lock = lock(&root)?;
         let folder = Self { root, _lock: lock };
         own_folder(&folder.secrets())?;
+        own_folder(&folder.tls())?;
         Ok(folder)
     }
 
@@ -59,6 +60,10 @@ impl Folder {
     /// Passwords of the database roles.
     pub(super) fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
+    }
+    /// Certificates and keys of HTTPS.
+    pub(super) fn tls(&self) -> PathBuf {
+        self.root.join("tls")
     }
     /// The password of one database role.
     pub(super) fn password(&self, role: &str) -> PathBuf {

@@ -13,6 +13,10 @@ pub(super) struct Ready {
     pub(super) origin: String,
     /// The address that is listened on.
     pub(super) listen: String,
+    /// The origin of HTTPS.
+    pub(super) https: Option<String>,
+    /// The authority that clients of HTTPS are to trust.
+    pub(super) ca_file: PathBuf,
     /// The data folder.
     pub(super) data: PathBuf,
     /// The configuration file.
@@ -47,6 +51,15 @@ pub(super) struct ReadyTenant {
 }
 
 impl Ready {
+    /// `curl`, told whom to trust where that is needed.
+    fn curl(&self) -> String {
+        if self.origin.starts_with("https:") {
+            format!("curl -s --cacert {}", quoted(&self.ca_file))
+        } else {
+            "curl -s".to_owned()
+        }
+    }
+
     fn mcp(&self, tenant: &str) -> String {
         format!("{}/t/{tenant}/mcp", self.origin)
     }
@@ -71,6 +84,8 @@ impl Ready {
         json!({
             "public_url": self.origin,
             "listen": self.listen,
+            "https": self.https,
+            "ca_file": self.ca_file,
             "data_dir": self.data,
             "config": self.config,
             "operator_file": self.operator,
@@ -85,6 +100,10 @@ impl Ready {
             let (slug, home) = (&tenant.slug, tenant.home);
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {slug:<8} {}   home {home}", self.mcp(slug));
+        }
+        if let Some(https) = &self.https {
+            let ca = quoted(&self.ca_file);
+            let _ = writeln!(text, "\n  HTTPS    {https}   trust {ca}");
         }
         if let [own, other, ..] = self.tenants.as_slice() {
             text.push_str(&self.tokens(own, other));
@@ -122,11 +141,12 @@ impl Ready {
              \x20 ACME=$({})\n\
              \x20 GLOBEX=$({})\n\n\
              The first without this program: the OAuth client is {}, its secret is in the file.\n\n\
-             \x20 ACME=$(curl -s -K {} -d grant_type=client_credentials -d resource={} {}/oauth/token \
+             \x20 ACME=$({} -K {} -d grant_type=client_credentials -d resource={} {}/oauth/token \
              | sed -E 's/.*\"access_token\": ?\"([^\"]+)\".*/\\1/')\n",
             command(own),
             command(other),
             own.client_id,
+            self.curl(),
             quoted(&own.curl_file),
             self.mcp(&own.slug),
             self.origin,
@@ -137,9 +157,11 @@ impl Ready {
         let week = r#""from":"2025-08-25","to":"2025-08-31""#;
         let tools = |tenant: &ReadyTenant, tool: &str, token: &str, body: &str| {
             format!(
-                "  curl -s {}/t/{}/tools/{tool} -H \"Authorization: Bearer ${token}\" \
+                "  {} {}/t/{}/tools/{tool} -H \"Authorization: Bearer ${token}\" \
                  -H 'Content-Type: application/json' -d '{body}'\n",
-                self.origin, tenant.slug
+                self.curl(),
+                self.origin,
+                tenant.slug
             )
         };
         let mcp = self.call(own, "orders.export", &format!("{{{week}}}"));
@@ -192,11 +214,12 @@ impl Ready {
     fn call(&self, tenant: &ReadyTenant, tool: &str, arguments: &str) -> String {
         let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
         format!(
-            "  curl -s {} -H \"Authorization: Bearer $ACME\" -H 'Content-Type: application/json' \
+            "  {} {} -H \"Authorization: Bearer $ACME\" -H 'Content-Type: application/json' \
              -H 'Accept: application/json, text/event-stream' -H 'MCP-Protocol-Version: 2026-07-28' \
              -H 'Mcp-Method: tools/call' -H 'Mcp-Name: {tool}' \
              -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"{tool}\",\
              \"arguments\":{arguments},{meta}}}}}'\n",
+            self.curl(),
             self.mcp(&tenant.slug)
         )
     }
@@ -231,6 +254,8 @@ mod tests {
         Ready {
             origin: "http://127.0.0.1:8420".to_owned(),
             listen: "127.0.0.1:8420".to_owned(),
+            https: Some("https://127.0.0.1:8421".to_owned()),
+            ca_file: PathBuf::from("/my data/tls/ca.pem"),
             data: PathBuf::from("/data"),
             config: PathBuf::from("/data/portcullis.toml"),
             operator: PathBuf::from("/my data/operator.json"),

@@ -5,6 +5,7 @@
 //! folder, never listen for databases on a network, and never print a secret.
 
 mod account;
+mod authority;
 mod bootstrap;
 mod error;
 mod folder;
@@ -17,23 +18,24 @@ mod settings;
 pub use error::UpError;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use portcullis_domain::Clock;
 use portcullis_keys::entropy;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Builder;
 
 use crate::config::{self, Config, Environment};
 use crate::platform::{self, SystemClock, write_private};
-use crate::serve::{self, Replica, Stores};
+use crate::serve::{self, Listeners, Replica, ServeError, Stores};
 use account::Account;
+use authority::TlsFiles;
 use folder::Folder;
 use instructions::Ready;
 use postgres::{Binaries, Cluster};
+use settings::Places;
 
 /// What `portcullis up` takes.
 #[derive(Debug, clap::Args)]
@@ -44,6 +46,33 @@ pub struct UpArgs {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
     listen: SocketAddr,
+    /// The address to listen on for HTTPS [default: this machine, the port after that of --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    https_listen: Option<SocketAddr>,
+    /// Be known by the HTTPS address: it becomes the issuer and the audience of tokens
+    #[arg(long)]
+    https: bool,
+}
+
+impl UpArgs {
+    fn places(&self) -> Places {
+        let near = || {
+            let ip = match self.listen.ip() {
+                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            };
+            // After the last port there is none: any free one then, as for port 0.
+            let after = self.listen.port().checked_add(1).unwrap_or_default();
+            let port = if self.listen.port() == 0 { 0 } else { after };
+            SocketAddr::new(ip, port)
+        };
+        Places {
+            listen: self.listen,
+            https: self.https_listen.unwrap_or_else(near),
+            https_is_chosen: self.https_listen.is_some(),
+            by_https: self.https,
+        }
+    }
 }
 
 /// Starts the platform and serves until `shutdown`. Where `json` is asked for, one line of JSON tells
@@ -58,10 +87,12 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
     let environment = Environment::of_process()?;
     let default = config::default_data_folder();
     let operator_is_default = args.data_dir.is_none() || args.data_dir == default;
+    let places = args.places();
     let root = args.data_dir.or(default).ok_or(UpError::NoHome)?;
     let account = Account::choose(&root.join(folder::CLUSTER))?;
     let folder = Folder::open(&root, &account)?;
-    let (config, listener) = configure(&folder, args.listen, &account, &environment)?;
+    authority::ensure(&folder, &SystemClock)?;
+    let (config, listeners) = configure(&folder, places, &account, &environment)?;
     platform::install_logs(&config.telemetry)?;
     let binaries = Binaries::find(&folder.cluster(), &config::search_path())?;
     // Once more: installing the server may have made the user that shall run it.
@@ -77,6 +108,12 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
         let ready = Ready {
             origin: config.server.origin().to_owned(),
             listen: config.server.listen.to_string(),
+            https: config
+                .server
+                .addresses()
+                .https
+                .map(|at| format!("https://{at}")),
+            ca_file: TlsFiles::of(&folder).authority,
             data: folder.root().to_owned(),
             config: folder.config(),
             operator: folder.operator(),
@@ -87,8 +124,7 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
         };
         let replica = Replica::compose(config, stores)?;
         tell(&ready, json)?;
-        replica.serve(listener, shutdown.clone()).await;
-        Ok(())
+        Ok(replica.serve(listeners, shutdown.clone()).await?)
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
@@ -108,23 +144,37 @@ fn new_key() -> Result<String, UpError> {
 /// with the port that was really given.
 fn configure(
     folder: &Folder,
-    listen: SocketAddr,
+    mut places: Places,
     account: &Account,
     environment: &Environment,
-) -> Result<(Config, TcpListener), UpError> {
+) -> Result<(Config, Listeners), UpError> {
     let sockets = folder.sockets_path(account);
-    let read = |listen| {
-        let text = settings::text(folder, &sockets, listen);
-        config::parse(&text, environment).map(|config| (config, text))
+    let read = |places| config::parse(&settings::text(folder, &sockets, places, true), environment);
+    let mut config = read(places)?;
+    let listeners = match serve::listen(&mut config.server) {
+        // Nobody asked for this port.
+        Err(ServeError::AddressTaken { address })
+            if address == places.https && !places.https_is_chosen =>
+        {
+            places.https.set_port(0);
+            config = read(places)?;
+            serve::listen(&mut config.server)?
+        }
+        listening => listening?,
     };
-    let (config, _) = read(listen)?;
-    let listener = serve::listen(config.server.listen)?;
-    let listen = listener.local_addr().map_err(UpError::Address)?;
-    let (mut config, text) = read(listen)?;
-    config.server.listen = listen;
+    let given = config.server.addresses();
+    places.listen = given.listen;
+    places.https = given.https.unwrap_or(places.https);
+    let mut config = read(places)?;
+    // Variables of the environment may have asked for port 0.
+    config.server.listen = places.listen;
+    if let Some(tls) = &mut config.server.tls {
+        tls.listen = Some(places.https);
+    }
+    let text = settings::text(folder, &sockets, places, false);
     write_private(&folder.config(), text.as_bytes())
         .map_err(UpError::file("cannot write", folder.config()))?;
-    Ok((config, listener))
+    Ok((config, listeners))
 }
 
 fn tell(ready: &Ready, json: bool) -> Result<(), UpError> {

@@ -8,6 +8,7 @@ use portcullis_domain::Pool;
 use toml::{Table, Value};
 use url::Url;
 
+use super::authority::TlsFiles;
 use super::folder::Folder;
 
 /// The control database's name.
@@ -28,8 +29,31 @@ pub(super) fn url(sockets: &Path, role: &str, database: &str) -> String {
     format!("postgres://{role}@localhost/{database}?{query}")
 }
 
-/// The file's text.
-pub(super) fn text(folder: &Folder, sockets: &Path, listen: SocketAddr) -> String {
+/// Where the platform listens, and under which origin it is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    /// Plain HTTP.
+    pub(super) listen: SocketAddr,
+    /// HTTPS.
+    pub(super) https: SocketAddr,
+    /// Whether somebody asked for just that address.
+    pub(super) https_is_chosen: bool,
+    /// Whether the origin is that of HTTPS.
+    pub(super) by_https: bool,
+}
+
+impl Places {
+    fn origin(self) -> String {
+        if self.by_https {
+            public_url("https", self.https)
+        } else {
+            public_url("http", self.listen)
+        }
+    }
+}
+
+/// The file's text. HTTPS is left out of what others read: its address is taken by `up` itself.
+pub(super) fn text(folder: &Folder, sockets: &Path, places: Places, own: bool) -> String {
     let login = |table: &mut Table, role: &str, database: &str| {
         let user = format!("portcullis_{role}");
         let password = folder.password(role).display().to_string();
@@ -37,8 +61,11 @@ pub(super) fn text(folder: &Folder, sockets: &Path, listen: SocketAddr) -> Strin
         table.insert(format!("{role}_password_file"), password.into());
     };
     let mut server = Table::new();
-    server.insert("public_url".to_owned(), public_url(listen).into());
-    server.insert("listen".to_owned(), listen.to_string().into());
+    server.insert("public_url".to_owned(), places.origin().into());
+    server.insert("listen".to_owned(), places.listen.to_string().into());
+    if own {
+        server.insert("tls".to_owned(), Value::Table(tls(folder, places.https)));
+    }
     // There is no other replica that callers could turn to meanwhile.
     server.insert("lame_duck_seconds".to_owned(), 0.into());
     let mut control = Table::new();
@@ -76,19 +103,28 @@ pub(super) fn text(folder: &Folder, sockets: &Path, listen: SocketAddr) -> Strin
     )
 }
 
+fn tls(folder: &Folder, listen: SocketAddr) -> Table {
+    let files = TlsFiles::of(folder);
+    Table::from_iter([
+        ("certificate_file".to_owned(), text_of(&files.certificate)),
+        ("private_key_file".to_owned(), text_of(&files.key)),
+        ("listen".to_owned(), listen.to_string().into()),
+    ])
+}
+
 fn text_of(path: &Path) -> Value {
     Value::from(path.display().to_string())
 }
 
 /// Where clients reach a listener: itself, or this machine where it listens on every address.
-fn public_url(listen: SocketAddr) -> String {
+fn public_url(scheme: &str, listen: SocketAddr) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         IpAddr::V4(_) | IpAddr::V6(_) => listen.ip(),
     };
-    let url = format!("http://{}", SocketAddr::new(ip, listen.port()));
-    // Port 80 is left out of a URL's normal form, and of the `Host` that clients send.
+    let url = format!("{scheme}://{}", SocketAddr::new(ip, listen.port()));
+    // A scheme's own port is left out of a URL's normal form, and of the `Host` that clients send.
     Url::parse(&url).map_or(url, |url| url.as_str().trim_end_matches('/').to_owned())
 }
 
@@ -98,13 +134,15 @@ mod tests {
 
     #[test]
     fn clients_are_told_an_address_that_they_can_reach() {
-        for (listen, url) in [
-            ("127.0.0.1:8420", "http://127.0.0.1:8420"),
-            ("0.0.0.0:8420", "http://127.0.0.1:8420"),
-            ("[::]:9000", "http://[::1]:9000"),
-            ("127.0.0.2:80", "http://127.0.0.2"),
+        for (scheme, listen, url) in [
+            ("http", "127.0.0.1:8420", "http://127.0.0.1:8420"),
+            ("http", "0.0.0.0:8420", "http://127.0.0.1:8420"),
+            ("http", "[::]:9000", "http://[::1]:9000"),
+            ("http", "127.0.0.2:80", "http://127.0.0.2"),
+            ("https", "127.0.0.1:443", "https://127.0.0.1"),
+            ("https", "127.0.0.1:80", "https://127.0.0.1:80"),
         ] {
-            assert_eq!(public_url(listen.parse().unwrap()), url);
+            assert_eq!(public_url(scheme, listen.parse().unwrap()), url);
         }
     }
 

@@ -91,6 +91,7 @@ impl Shell {
         });
         let operator = OperatorFile {
             server: url.clone(),
+            ca_file: None,
             platform_token: SecretString::from(platform.root.as_str()),
             tenants: BTreeMap::new(),
         };

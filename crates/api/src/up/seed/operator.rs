@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
+use super::super::authority::TlsFiles;
 use super::super::error::UpError;
 use super::super::folder::Folder;
 use super::tenant::{Made, note};
@@ -34,12 +35,15 @@ pub(super) fn load(folder: &Folder, origin: &str) -> Result<OperatorFile, UpErro
         Ok(file) => file,
         Err(OperatorFileError::Absent { .. }) => OperatorFile {
             server: String::new(),
+            ca_file: None,
             platform_token: SecretString::default(),
             tenants: BTreeMap::new(),
         },
         Err(error) => return Err(error.into()),
     };
     origin.clone_into(&mut file.server);
+    let https = origin.starts_with("https:");
+    file.ca_file = https.then(|| TlsFiles::of(folder).authority);
     Ok(file)
 }
 
