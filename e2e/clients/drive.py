@@ -1,6 +1,7 @@
 """Drives an MCP endpoint with the official client.
 
-Reads {"url", "token", "mode", "steps": [...]} from standard input; a step is {"list": true} or
+Reads {"url", "token", "mode", "steps": [...]} from standard input, or {"command", "args", "mode",
+"steps"} for a server that speaks stdio; a step is {"list": true} or
 {"call": NAME, "arguments": {...}}. Prints {"protocol", "server", "steps": [...]}: for a list, the
 tools; for a call, its result; for either, {"error": {"code", "message"}} where the client raised one.
 It never prints the token.
@@ -11,7 +12,7 @@ import json
 import sys
 
 import httpx2
-from mcp import Client
+from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 
@@ -44,16 +45,23 @@ async def step(client, wanted):
     return answer.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+async def driven(server, asked):
+    async with Client(server, mode=asked["mode"]) as client:
+        return {
+            "protocol": str(client.protocol_version),
+            "server": client.server_info.name,
+            "steps": [await step(client, wanted) for wanted in asked["steps"]],
+        }
+
+
 async def drive(asked):
+    if "command" in asked:
+        server = StdioServerParameters(command=asked["command"], args=asked["args"])
+        return await driven(server, asked)
     headers = {"Authorization": f"Bearer {asked['token']}"}
     async with httpx2.AsyncClient(headers=headers, trust_env=False) as http:
         transport = streamable_http_client(asked["url"], http_client=http)
-        async with Client(transport, mode=asked["mode"]) as client:
-            return {
-                "protocol": str(client.protocol_version),
-                "server": client.server_info.name,
-                "steps": [await step(client, wanted) for wanted in asked["steps"]],
-            }
+        return await driven(transport, asked)
 
 
 def main():

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod bench;
 pub mod binary;
+pub mod bridge;
 pub mod container;
 pub mod database;
 pub mod faults;

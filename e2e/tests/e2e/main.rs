@@ -12,6 +12,7 @@
 
 mod answers;
 mod bearer;
+mod bridge;
 mod changes;
 mod clients;
 mod command_line;

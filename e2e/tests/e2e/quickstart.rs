@@ -1,7 +1,10 @@
 //! The newcomer's way: the commands that `up` prints, unchanged, in another shell.
 
+use std::time::Duration;
+
+use portcullis_e2e::bridge::Bridge;
 use portcullis_e2e::{Options, Platform, shell};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::answers::ids;
 
@@ -76,7 +79,7 @@ fn work_as_they_are_printed(platform: &Platform) {
             "{unknown}"
         );
         assert_eq!(answers[3]["status"], 401, "{}", answers[3]);
-        assert_eq!(answers[4]["result"], serde_json::json!({"found": false}));
+        assert_eq!(answers[4]["result"], json!({"found": false}));
     }
     // A call that this test does not know would go untried.
     assert_eq!(changes.len(), 4, "{changes:?}");
@@ -94,6 +97,37 @@ fn work_as_they_are_printed(platform: &Platform) {
         .map(|_| words(&with_ticket))
         .find(|words| !words.starts_with("DENY"));
     assert_eq!(done.unwrap(), "Flag checkout_v2 set to 50% in prod");
+}
+
+#[tokio::test]
+async fn the_printed_configuration_of_a_host_works_and_goes_on_working() {
+    for options in [Options::default(), Options::default().by_https()] {
+        // Ten minutes are more than a test can wait; a token of a second ends as well.
+        let options = options
+            .for_people()
+            .with("PORTCULLIS_TOKENS_LIFETIME_SECONDS", "1");
+        let platform = Platform::start_with(options).await.unwrap();
+        let said = platform.ready().as_str().unwrap();
+        let line = said.lines().find(|line| line.contains("mcpServers"));
+        let configuration: Value = serde_json::from_str(line.unwrap()).unwrap();
+        let server = &configuration["mcpServers"]["portcullis-acme"];
+        let mut bridge = Bridge::configured(server).unwrap();
+        let uses = || {
+            let control = platform.database("portcullis_control");
+            let uses = control.query("select count(*) from token_bindings");
+            uses.unwrap().trim().parse::<u32>().unwrap()
+        };
+        let mut number = 0;
+        while uses() < 3 {
+            number += 1;
+            assert!(number < 200, "no token is renewed");
+            let call = json!({"name": "orders.get", "arguments": {"orderId": "none"}});
+            let answer = bridge.ask(number, "tools/call", call).await.unwrap();
+            let found = &answer["result"]["structuredContent"];
+            assert_eq!(found, &json!({"found": false}), "{answer}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use http::header::{ETAG, IF_MATCH};
 use http::{Method, StatusCode};
 use portcullis_wire::Problem;
 use portcullis_wire::api::Page;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{ClientBuilder, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,32 +40,60 @@ pub struct Answer<T> {
     pub etag: Option<String>,
 }
 
-/// A client that obeys the rules of this module.
+/// Refuses a server that credentials would reach in the clear.
 ///
 /// # Errors
-/// The server's URL would carry credentials in the clear, the file of authorities cannot be used, or the
-/// TLS library does not start.
-pub fn http(server: &Url, ca_file: Option<&FilePath>) -> Result<reqwest::Client, CliError> {
+/// The URL is plain HTTP to another machine, or no HTTP at all.
+pub fn check(server: &Url) -> Result<(), CliError> {
     let loopback = match server.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     };
-    if server.scheme() != "https" && !(server.scheme() == "http" && loopback) {
-        return Err(CliError::Usage(format!(
-            "{server} would carry credentials in the clear: use an https:// URL (plain http:// \
-             only to this machine)"
-        )));
+    if server.scheme() == "https" || (server.scheme() == "http" && loopback) {
+        return Ok(());
     }
+    Err(CliError::Usage(format!(
+        "{server} would carry credentials in the clear: use an https:// URL (plain http:// \
+         only to this machine)"
+    )))
+}
+
+/// A client that obeys the rules of this module and gives up after half a minute.
+///
+/// # Errors
+/// The server's URL would carry credentials in the clear, the file of authorities cannot be used, or the
+/// TLS library does not start.
+pub fn http(server: &Url, ca_file: Option<&FilePath>) -> Result<reqwest::Client, CliError> {
+    build(server, ca_file, |builder| builder.timeout(DEADLINE))
+}
+
+/// A client for answers that may take their time, as long as something arrives within `silence`.
+///
+/// # Errors
+/// As [`http`].
+pub fn patient_http(
+    server: &Url,
+    ca_file: Option<&FilePath>,
+    silence: Duration,
+) -> Result<reqwest::Client, CliError> {
+    build(server, ca_file, |builder| builder.read_timeout(silence))
+}
+
+fn build(
+    server: &Url,
+    ca_file: Option<&FilePath>,
+    limits: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<reqwest::Client, CliError> {
+    check(server)?;
     let mut builder = reqwest::Client::builder();
     if let Some(path) = ca_file {
         builder = builder.tls_certs_merge(authorities(path)?);
     }
-    builder
+    limits(builder)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(DEADLINE)
         .connect_timeout(Duration::from_secs(5))
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -113,7 +141,8 @@ pub async fn exchange(
     Ok((status, etag, body))
 }
 
-fn unreachable_server(server: &Url, source: reqwest::Error) -> CliError {
+/// A server that cannot be reached, or broke off.
+pub fn unreachable_server(server: &Url, source: reqwest::Error) -> CliError {
     CliError::Unreachable {
         server: server.to_string(),
         // The URL may hold ids; the server is named already.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use portcullis_wire::Problem;
 
-use super::operator::OperatorFileError;
+use super::secret_file::SecretFileError;
 
 /// The exit code of a command that did what it was asked.
 pub const EXIT_OK: u8 = 0;
@@ -27,9 +27,9 @@ pub enum CliError {
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
-    /// There is no usable operator file.
+    /// A file that holds credentials cannot be used.
     #[error(transparent)]
-    Operator(#[from] OperatorFileError),
+    SecretFile(#[from] SecretFileError),
     /// The server cannot be reached, or broke off.
     #[error(
         "cannot reach the server {server} ({source}): is it running? Start it with `portcullis up`, \
@@ -100,7 +100,7 @@ impl CliError {
             Self::TokenRefused {
                 credentials: true, ..
             } => EXIT_UNAUTHORISED,
-            Self::Operator(_)
+            Self::SecretFile(_)
             | Self::Refused(_)
             | Self::TokenRefused { .. }
             | Self::Foreign { .. }

@@ -5,19 +5,24 @@
 //! cannot be reached, 4 the credentials do not work or their role does not allow it, 5 what was begun is
 //! in force but not finished.
 
+pub mod access;
 pub mod claim;
 pub mod client;
+pub mod connection;
 pub mod egress;
 pub mod error;
 pub mod grant;
+pub mod host;
 pub mod limits;
 pub mod operator;
 pub mod output;
 pub mod policy;
 pub mod principal;
 pub mod records;
+pub mod secret_file;
 pub mod service_token;
 mod session;
+pub mod stdio;
 pub mod switch;
 pub mod tenant;
 pub mod ticket;
@@ -31,6 +36,7 @@ use portcullis_domain::Clock;
 
 pub use error::CliError;
 pub use operator::OperatorFile;
+pub use secret_file::SecretFileError;
 pub use session::Options;
 
 use output::Output;
@@ -74,8 +80,9 @@ pub enum Command {
     /// Credentials of this API
     #[command(subcommand)]
     ServiceToken(service_token::Command),
-    /// Get an access token for a principal and print it
-    Token(token::Arguments),
+    /// What an MCP host or an agent needs
+    #[command(flatten)]
+    Host(host::Command),
     /// Print the API's description (OpenAPI 3.1)
     Openapi,
 }
@@ -120,7 +127,7 @@ async fn dispatch(command: Command, session: Session<'_>) -> Result<(), CliError
         Command::Policy(command) => policy::run(command, session).await,
         Command::Records(arguments) => records::run(arguments, session).await,
         Command::ServiceToken(command) => service_token::run(command, session).await,
-        Command::Token(arguments) => token::run(arguments, session).await,
+        Command::Host(command) => host::run(command, session).await,
         Command::Openapi => openapi(session),
     }
 }

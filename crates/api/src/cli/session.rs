@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use portcullis_domain::Clock;
+use portcullis_domain::{Clock, PrincipalName};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use url::Url;
 
-use super::client::Client;
+use super::client::{self, Client};
+use super::connection::Connection;
 use super::error::CliError;
 use super::operator::{FILE_NAME, OperatorFile};
 use super::output::Output;
@@ -120,6 +121,36 @@ impl<'a> Session<'a> {
         let named = self.options.ca_file.clone();
         // Without an operator file there is nothing that it could name.
         named.or_else(|| self.operator().ok().and_then(|operator| operator.ca_file))
+    }
+
+    /// The authorities that the command line or the environment names.
+    pub fn named_ca_file(&self) -> Option<PathBuf> {
+        self.options.ca_file.clone()
+    }
+
+    /// How a principal whose credentials the operator file holds reaches its tenant's endpoint.
+    ///
+    /// # Errors
+    /// The file is unusable, or holds no credentials of that principal.
+    pub fn connection(
+        &self,
+        tenant: &str,
+        principal: &PrincipalName,
+    ) -> Result<Connection, CliError> {
+        let operator = self.operator()?;
+        let held = operator.tenants.get(tenant);
+        let Some(client) = held.and_then(|held| held.clients.get(principal)) else {
+            return Err(CliError::Usage(format!(
+                "the operator file holds no credentials of {principal} in {tenant}: create some \
+                 with `portcullis principal secret create --tenant {tenant} {principal} --save`",
+            )));
+        };
+        Ok(Connection {
+            url: client::below(&self.server()?, &["t", tenant, "mcp"])?,
+            client_id: client.client_id,
+            client_secret: client.client_secret.clone(),
+            ca_file: self.ca_file(),
+        })
     }
 
     /// A client with the credentials for a tenant's things, or for the platform's.

@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use http::StatusCode;
 use portcullis_domain::PrincipalName;
 use portcullis_domain::id::{Id, Principal};
-use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use secrecy::SecretString;
 use serde_json::Value;
-use url::Url;
 
+use super::access::{self, Credentials};
 use super::client;
 use super::error::CliError;
 use super::session::{Session, read_secret};
@@ -35,27 +35,6 @@ pub struct Arguments {
     scope: Option<String>,
 }
 
-/// What the metadata of a protected resource says, as far as it is needed here.
-#[derive(Debug, Deserialize)]
-struct Resource {
-    resource: String,
-}
-
-#[derive(Serialize)]
-struct Request<'a> {
-    grant_type: &'static str,
-    resource: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
-}
-
-/// RFC 6749 §5.2.
-#[derive(Debug, Deserialize)]
-struct Refusal {
-    error: String,
-    error_description: Option<String>,
-}
-
 /// Runs the command: prints the token alone, or the whole response as JSON.
 ///
 /// # Errors
@@ -64,60 +43,19 @@ pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), C
     let server = session.server()?;
     let (client_id, secret) = credentials(&arguments, &session)?;
     let http = client::http(&server, session.ca_file().as_deref())?;
-    let tenant = arguments.tenant.as_str();
-    let path = [
-        ".well-known",
-        "oauth-protected-resource",
-        "t",
-        tenant,
-        "mcp",
-    ];
-    let metadata = http.get(client::below(&server, &path)?);
-    let (status, _, body) = client::exchange(&server, metadata).await?;
-    if status == http::StatusCode::NOT_FOUND {
-        return Err(CliError::Failed(format!(
-            "the server has no tenant {tenant}"
-        )));
-    }
-    let Ok(Resource { resource }) = serde_json::from_slice(&body) else {
-        return Err(client::foreign(&server, status));
+    let endpoint = client::below(&server, &["t", &arguments.tenant, "mcp"])?;
+    let discovered = access::discover(&http, &endpoint).await?;
+    let who = Credentials {
+        client_id,
+        client_secret: &secret,
     };
-    let request = http
-        .post(client::below(&server, &["oauth", "token"])?)
-        .basic_auth(client_id, Some(secret.expose_secret()))
-        .form(&Request {
-            grant_type: "client_credentials",
-            resource: &resource,
-            scope: arguments.scope.as_deref(),
-        });
-    let (status, _, body) = client::exchange(&server, request).await?;
-    let response = read(&server, status, &body)?;
+    let response = access::request(&http, &discovered, who, arguments.scope.as_deref()).await?;
     if session.output.is_json() {
         return session.output.value(&response, |_| String::new());
     }
     match response.get("access_token").and_then(Value::as_str) {
         Some(token) => session.output.line(token),
-        None => Err(client::foreign(&server, status)),
-    }
-}
-
-fn read(server: &Url, status: http::StatusCode, body: &[u8]) -> Result<Value, CliError> {
-    if status.is_success() {
-        return match serde_json::from_slice(body) {
-            Ok(value) => Ok(value),
-            Err(_) => Err(client::foreign(server, status)),
-        };
-    }
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) => Err(CliError::TokenRefused {
-            credentials: refusal.error == "invalid_client",
-            code: refusal.error,
-            description: refusal
-                .error_description
-                .map(|text| format!(": {text}"))
-                .unwrap_or_default(),
-        }),
-        Err(_) => Err(client::foreign(server, status)),
+        None => Err(client::foreign(&server, StatusCode::OK)),
     }
 }
 
@@ -128,22 +66,11 @@ fn credentials(
     if let (Some(id), Some(path)) = (arguments.client_id, &arguments.client_secret_file) {
         return Ok((id, read_secret(path, "pcs_")?));
     }
-    let operator = session.operator()?;
-    let name = arguments.principal.as_ref();
-    let client = operator
-        .tenants
-        .get(&arguments.tenant)
-        .and_then(|tenant| tenant.clients.get(name?));
-    match client {
-        Some(client) => Ok((client.client_id, client.client_secret.clone())),
-        None => Err(CliError::Usage(format!(
-            "the operator file holds no credentials of {} in {}: create some with `portcullis \
-             principal secret create --tenant {} {} --save`, or name them with --client-id and \
-             --client-secret-file",
-            name.map_or("that principal", PrincipalName::as_str),
-            arguments.tenant,
-            arguments.tenant,
-            name.map_or("NAME", PrincipalName::as_str),
-        ))),
-    }
+    let Some(name) = &arguments.principal else {
+        return Err(CliError::Usage(
+            "name a principal with --principal, or --client-id and --client-secret-file".to_owned(),
+        ));
+    };
+    let known = session.connection(&arguments.tenant, name)?;
+    Ok((known.client_id, known.client_secret))
 }

@@ -194,7 +194,7 @@ fn databases(config: &Config, found: &mut Findings) {
 
 fn tokens_and_limits(config: &Config, found: &mut Findings) {
     let tokens = &config.tokens;
-    found.between("tokens.lifetime_seconds", tokens.lifetime_seconds, 30, 600);
+    found.between("tokens.lifetime_seconds", tokens.lifetime_seconds, 1, 600);
     found.between("tokens.network_prefix_v4", tokens.network_prefix_v4, 8, 32);
     found.between(
         "tokens.network_prefix_v6",

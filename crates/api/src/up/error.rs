@@ -100,7 +100,10 @@ pub enum UpError {
     Store(#[from] portcullis_store::StoreError),
     /// The operator's file could not be used.
     #[error(transparent)]
-    Operator(#[from] crate::cli::operator::OperatorFileError),
+    Operator(#[from] crate::cli::SecretFileError),
+    /// The platform's outside address is no URL.
+    #[error("the platform's outside address is no URL: {0}")]
+    PublicUrl(url::ParseError),
     /// What comes with the program does not fit it.
     #[error("the demo that comes with this program cannot be read: {0}. Build it again")]
     Demo(Box<dyn std::error::Error + Send + Sync>),

@@ -46,6 +46,8 @@ pub(super) struct ReadyTenant {
     pub(super) client_id: String,
     /// A file of `curl` options with client id and secret.
     pub(super) curl_file: PathBuf,
+    /// A file with its endpoint and credentials, which a host's configuration names.
+    pub(super) connection_file: PathBuf,
     /// One of its orders.
     pub(super) order: String,
 }
@@ -77,6 +79,7 @@ impl Ready {
                     "principal": tenant.principal,
                     "client_id": tenant.client_id,
                     "curl_file": tenant.curl_file,
+                    "connection_file": tenant.connection_file,
                     "order": tenant.order,
                 })
             })
@@ -109,6 +112,7 @@ impl Ready {
             text.push_str(&self.tokens(own, other));
             text.push_str(&self.calls(own, other));
             text.push_str(&self.changes(own));
+            text.push_str(&self.host(own));
         }
         let _ = write!(
             text,
@@ -210,6 +214,19 @@ impl Ready {
         .concat()
     }
 
+    /// What an MCP host needs. The bridge renews its tokens, so this goes on working.
+    fn host(&self, own: &ReadyTenant) -> String {
+        let server = json!({
+            "command": self.program,
+            "args": ["stdio", "--connection", own.connection_file],
+        });
+        format!(
+            "\nAn MCP host on this machine: put this into its configuration.\n\n\
+             \x20 {}\n",
+            json!({"mcpServers": {format!("portcullis-{}", own.slug): server}}),
+        )
+    }
+
     /// A call over MCP.
     fn call(&self, tenant: &ReadyTenant, tool: &str, arguments: &str) -> String {
         let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
@@ -249,6 +266,7 @@ mod tests {
             principal: "agent:copilot".to_owned(),
             client_id: "prn_0".to_owned(),
             curl_file: PathBuf::from("/data/clients/x.curl"),
+            connection_file: PathBuf::from("/data/clients/x.json"),
             order: "ord_1".to_owned(),
         };
         Ready {

@@ -110,12 +110,14 @@ fn ready_tenant(
         return Ok(None);
     };
     let curl_file = operator::curl_file(folder, demo.slug, name, file)?;
+    let connection_file = operator::connection_file(folder, demo.slug, name, file)?;
     Ok(Some(ReadyTenant {
         slug: demo.slug.to_owned(),
         home: demo.home.as_str(),
         principal: name.to_string(),
         client_id: client_id.to_string(),
         curl_file,
+        connection_file,
         order: orders::id_of(demo.slug, demo.home, 0),
     }))
 }

@@ -19,7 +19,9 @@ use super::super::folder::Folder;
 use super::tenant::{Made, note};
 use super::{ACTOR, mint};
 use crate::cli::OperatorFile;
-use crate::cli::operator::{ClientCredentials, OperatorFileError, TenantCredentials};
+use crate::cli::SecretFileError;
+use crate::cli::connection::Connection;
+use crate::cli::operator::{ClientCredentials, TenantCredentials};
 use crate::credential::{self, NewSecret};
 use crate::platform::write_private;
 use crate::serve::Stores;
@@ -33,7 +35,7 @@ const RENEWED: Duration = Duration::days(30);
 pub(super) fn load(folder: &Folder, origin: &str) -> Result<OperatorFile, UpError> {
     let mut file = match OperatorFile::load(&folder.operator()) {
         Ok(file) => file,
-        Err(OperatorFileError::Absent { .. }) => OperatorFile {
+        Err(SecretFileError::Absent { .. }) => OperatorFile {
             server: String::new(),
             ca_file: None,
             platform_token: SecretString::default(),
@@ -212,6 +214,30 @@ pub(super) fn curl_file(
         let secret = held.client_secret.expose_secret();
         let text = Zeroizing::new(format!("user = \"{}:{secret}\"\n", held.client_id));
         write_private(&path, text.as_bytes()).map_err(UpError::file("cannot write", &path))?;
+    }
+    Ok(path)
+}
+
+/// Writes a program's connection file, which a host's configuration names.
+pub(super) fn connection_file(
+    folder: &Folder,
+    tenant: &str,
+    name: &PrincipalName,
+    file: &OperatorFile,
+) -> Result<PathBuf, UpError> {
+    let path = folder
+        .secrets()
+        .join(format!("{tenant}.{}.json", name.as_str().replace(':', "-")));
+    let held = file.tenants.get(tenant);
+    if let Some(held) = held.and_then(|tenant| tenant.clients.get(name)) {
+        let url = format!("{}/t/{tenant}/mcp", file.server.trim_end_matches('/'));
+        let connection = Connection {
+            url: url.parse().map_err(UpError::PublicUrl)?,
+            client_id: held.client_id,
+            client_secret: held.client_secret.clone(),
+            ca_file: file.ca_file.clone(),
+        };
+        connection.save(&path)?;
     }
     Ok(path)
 }
