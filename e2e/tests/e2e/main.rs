@@ -16,6 +16,7 @@ mod bridge;
 mod changes;
 mod clients;
 mod command_line;
+mod connect;
 mod crash;
 mod doors;
 mod exactly_once;

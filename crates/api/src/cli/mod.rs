@@ -8,6 +8,7 @@
 pub mod access;
 pub mod claim;
 pub mod client;
+pub mod connect;
 pub mod connection;
 pub mod egress;
 pub mod error;
