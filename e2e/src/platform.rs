@@ -163,6 +163,15 @@ impl Platform {
         &self.ready
     }
 
+    /// The origin of its admin listener.
+    ///
+    /// # Errors
+    /// The ready line names none.
+    pub fn admin(&self) -> Result<&str> {
+        let admin = self.ready.pointer("/admin").and_then(Value::as_str);
+        admin.with_context(|| format!("find the admin listener in {}", self.ready))
+    }
+
     /// The order of a tenant that the platform suggests to try.
     ///
     /// # Errors

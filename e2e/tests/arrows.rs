@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-egress", &["domain"]),
     ("portcullis-keys", &["domain"]),
     ("portcullis-store", &["domain"]),
+    ("portcullis-telemetry", &["domain"]),
     (
         "portcullis-mcp-runtime",
         &[
@@ -46,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "egress",
             "keys",
             "store",
+            "telemetry",
             "mcp-runtime",
         ],
     ),
@@ -61,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "egress",
             "keys",
             "store",
+            "telemetry",
             "mcp-runtime",
             "api",
         ],

@@ -66,15 +66,22 @@ async fn main() -> ExitCode {
 
 /// Says where a replica listens, for a person or, in one line of JSON, for a program.
 fn tell(addresses: Addresses, json: bool) -> io::Result<()> {
-    let Addresses { listen, https } = addresses;
+    let Addresses {
+        listen,
+        https,
+        admin,
+    } = addresses;
     let mut out = io::stdout().lock();
     if json {
-        let told = serde_json::json!({ "listen": listen, "https": https });
+        let told = serde_json::json!({ "listen": listen, "https": https, "admin": admin });
         writeln!(out, "{told}")?;
     } else {
         writeln!(out, "listening on {listen}")?;
         if let Some(https) = https {
             writeln!(out, "listening on {https} for HTTPS")?;
+        }
+        if let Some(admin) = admin {
+            writeln!(out, "listening on {admin} for metrics and health")?;
         }
     }
     out.flush()

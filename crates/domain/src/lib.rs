@@ -10,6 +10,7 @@ pub mod http_tool;
 pub mod id;
 pub mod limits;
 pub mod money;
+pub mod observation;
 pub mod principal;
 pub mod region;
 pub mod replay;

@@ -26,6 +26,11 @@ impl TraceId {
 
     /// Reads the trace id of a `traceparent` (W3C Trace Context §3.2). A malformed one is as none.
     pub fn from_traceparent(text: &str) -> Option<Self> {
+        Self::with_parent(text).map(|(trace, _)| trace)
+    }
+
+    /// Reads a `traceparent` with the span that it names. A malformed one is as none.
+    pub fn with_parent(text: &str) -> Option<(Self, SpanId)> {
         let mut parts = text.split('-');
         let version = parts.next()?;
         let trace = parts.next()?;
@@ -42,9 +47,13 @@ impl TraceId {
             && version != "ff"
             && !(version == "00" && extra)
             && hex(parent, 16)
-            && parent.bytes().any(|b| b != b'0')
             && hex(flags, 2);
-        if sound { trace.parse().ok() } else { None }
+        let parent = u64::from_str_radix(parent, 16).ok().filter(|id| *id != 0)?;
+        if sound {
+            Some((trace.parse().ok()?, SpanId(parent.to_be_bytes())))
+        } else {
+            None
+        }
     }
 }
 
@@ -189,6 +198,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<SpanId>(), Err(SpanIdError), "{text}");
         }
+    }
+
+    #[test]
+    fn a_traceparent_gives_the_span_that_it_names() {
+        let header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let (_, parent) = TraceId::with_parent(header).unwrap();
+        assert_eq!(parent.to_string(), "b7ad6b7169203331");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_domain::id::{Id, Replica};
+use portcullis_domain::observation::Observer;
 use portcullis_domain::{Clock, Pool};
 use portcullis_keys::LocalKeys;
 use portcullis_store::{ControlStore, RecordWriter, RegionStore};
@@ -73,6 +74,8 @@ pub struct Gate {
     pub turnstiles: Turnstiles,
     /// Refusals of rooms 1 and 2, on their way to count records.
     pub refusals: RefusalCounts,
+    /// Sees calls when they are over.
+    pub observer: Arc<dyn Observer>,
     /// What runs permitted calls.
     pub connectors: Connectors,
     /// The tasks that shutdown waits for.

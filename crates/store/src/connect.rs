@@ -90,6 +90,28 @@ pub enum ConnectError {
     },
 }
 
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that are open and used.
+    pub used: u32,
+    /// Those that are open and wait.
+    pub idle: u32,
+    /// As many as there may be.
+    pub most: u32,
+}
+
+impl Connections {
+    pub(crate) fn of(pool: &PgPool) -> Self {
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        Self {
+            used: pool.size().saturating_sub(idle),
+            idle,
+            most: pool.options().get_max_connections(),
+        }
+    }
+}
+
 /// Whether the server keeps what it acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posture {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
-use crate::connect::{self, ConnectError, ConnectOptions, Posture};
+use crate::connect::{self, ConnectError, ConnectOptions, Connections, Posture};
 use crate::epoch::EpochListener;
 use crate::error::{StoreError, sort};
 use crate::roles;
@@ -94,6 +94,11 @@ impl ControlStore {
         connect::posture(tx.connection())
             .await
             .map_err(sort("read the durability settings"))
+    }
+
+    /// How many connections there are, and how many of them nobody uses.
+    pub fn connections(&self) -> Connections {
+        Connections::of(&self.pool)
     }
 
     pub(crate) const fn pool(&self) -> &PgPool {

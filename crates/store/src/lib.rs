@@ -42,7 +42,7 @@ pub mod tools;
 pub mod writer;
 
 pub use bindings::Bound;
-pub use connect::{ConnectError, ConnectOptions, Posture};
+pub use connect::{ConnectError, ConnectOptions, Connections, Posture};
 pub use control::{ControlStore, ControlTx, PlatformTx, Within};
 pub use error::{Fault, StoreError};
 pub use region::{RegionStore, RegionTx};

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
-use crate::connect::{self, ConnectError, ConnectOptions, Posture};
+use crate::connect::{self, ConnectError, ConnectOptions, Connections, Posture};
 use crate::control::begin;
 use crate::error::{StoreError, sort};
 use crate::roles;
@@ -80,6 +80,11 @@ impl RegionStore {
         connect::posture(&mut tx)
             .await
             .map_err(sort("read the durability settings"))
+    }
+
+    /// How many connections there are, and how many of them nobody uses.
+    pub fn connections(&self) -> Connections {
+        Connections::of(&self.app)
     }
 
     /// Closes every connection, waiting for those in use.

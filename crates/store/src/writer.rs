@@ -14,6 +14,7 @@ use std::time::Duration;
 use portcullis_domain::Id;
 use portcullis_domain::id::{DataKey, Tenant};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Fault;
@@ -21,9 +22,12 @@ use crate::records::RecordRow;
 use crate::region::RegionStore;
 
 mod columns;
+mod counts;
 mod queue;
 mod session;
 
+use counts::Counts;
+pub use counts::WriterCounts;
 use queue::{Pending, Queue};
 use session::Session;
 
@@ -156,6 +160,7 @@ impl Default for WriterOptions {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
+    counts: Counts,
 }
 
 impl Shared {
@@ -184,6 +189,7 @@ impl RecordWriter {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::new(options)),
             wake: Notify::new(),
+            counts: Counts::default(),
         });
         let workers = TaskTracker::new();
         for _ in 0..options.connections.max(1) {
@@ -205,14 +211,21 @@ impl RecordWriter {
     ) -> impl Future<Output = Result<(), RecordError>> + Send + 'static + use<> {
         let (reply, answer) = oneshot::channel();
         let queued = self.shared.queue().push(Pending { record, reply });
-        if queued.is_ok() {
-            self.shared.wake.notify_one();
+        match &queued {
+            Ok(()) => self.shared.wake.notify_one(),
+            Err(_full) => self.shared.counts.not_taken(),
         }
         async move {
             queued?;
             // The sender is lost only with the task, when the runtime itself is torn down.
             answer.await.unwrap_or(Err(RecordError::Unknown))
         }
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> WriterCounts {
+        let waiting = self.shared.queue().len();
+        self.shared.counts.read(waiting)
     }
 
     /// Takes no more records, writes what waits, and returns when all of it is answered.
@@ -237,7 +250,9 @@ async fn work(shared: Arc<Shared>, mut session: Session) {
             shared.wake.notify_one();
         }
         if !batch.is_empty() {
+            let (records, since) = (batch.len(), Instant::now());
             session.write(batch).await;
+            shared.counts.batch(records, since.elapsed());
         } else if closed {
             session.close().await;
             return;

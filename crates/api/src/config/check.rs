@@ -41,6 +41,7 @@ pub(super) fn violations(config: &Config, environment: &Environment) -> Vec<Viol
     databases(config, &mut found);
     tokens_and_limits(config, &mut found);
     egress(&config.egress, &mut found);
+    admin(config, &mut found);
     if let Err(error) = EnvFilter::try_new(&config.telemetry.log_level) {
         found.add(
             "telemetry.log_level",
@@ -255,6 +256,31 @@ fn egress(egress: &Egress, found: &mut Findings) {
                 "Name the network of the tool server itself, such as 10.20.0.0/16",
             );
         }
+    }
+}
+
+/// Whoever reaches the admin listener may read it.
+fn admin(config: &Config, found: &mut Findings) {
+    let Some(listen) = config.admin.listen else {
+        return;
+    };
+    if listen == config.server.listen && listen.port() != 0 {
+        found.add(
+            "admin.listen",
+            "must not be the address of server.listen, which is public",
+            "Choose another port",
+        );
+    }
+    let near = match listen.ip() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    if config.profile == Profile::Production && !near {
+        found.add(
+            "admin.listen",
+            format_args!("production refuses {listen}: metrics would be read without a token"),
+            "Name one address of a private network or of this machine, such as the pod's own",
+        );
     }
 }
 

@@ -60,6 +60,8 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["server", "call_timeout_seconds"], Kind::Integer),
     (&["server", "lame_duck_seconds"], Kind::Integer),
     (&["server", "drain_seconds"], Kind::Integer),
+    (&["admin", "listen"], Kind::Text),
+    (&["admin", "allowed_hosts"], Kind::List),
     (&["control", "app_url"], Kind::Secret),
     (&["control", "app_password_file"], Kind::Text),
     (&["control", "sweeper_url"], Kind::Secret),

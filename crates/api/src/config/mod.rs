@@ -18,8 +18,8 @@ pub use environment::{
 pub use error::{ConfigError, Violation};
 pub use load::{load, parse};
 pub use sections::{
-    Admission, Control, Egress, Keys, LogFormat, OpenedNetwork, Profile, Region, Server, Telemetry,
-    Tls, Tokens,
+    Admin, Admission, Control, Egress, Keys, LogFormat, OpenedNetwork, Profile, Region, Server,
+    Telemetry, Tls, Tokens,
 };
 
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ pub struct Config {
     pub profile: Profile,
     /// Where and how it is reached.
     pub server: Server,
+    /// The listener for the operator's own tools.
+    #[serde(default)]
+    pub admin: Admin,
     /// The control database.
     pub control: Control,
     /// One regional database a pool.

@@ -349,6 +349,17 @@ impl Egress {
     }
 }
 
+/// The listener for the operator's own tools: metrics and health in detail. It asks for no token.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// The address that it listens on, never the public one; port 0 takes a free one. Without it there
+    /// is no such listener.
+    pub listen: Option<SocketAddr>,
+    /// Hosts, without port, that requests may name besides addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
+}
+
 /// What the replica tells its operator.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

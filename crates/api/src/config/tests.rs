@@ -99,6 +99,39 @@ fn read_only_is_off_unless_it_is_asked_for_and_never_guessed() {
 }
 
 #[test]
+fn the_admin_listener_is_never_the_public_one_nor_public_in_production() {
+    let listen = |pairs: &[(&str, &str)]| {
+        let found = match with(pairs) {
+            Ok(_) => Vec::new(),
+            Err(ConfigError::Violations(violations)) => violations,
+            Err(error) => panic!("{error}"),
+        };
+        found.iter().any(|one| one.field == "admin.listen")
+    };
+    assert!(listen(&[("PORTCULLIS_ADMIN_LISTEN", "127.0.0.1:8420")]));
+    assert!(!listen(&[("PORTCULLIS_ADMIN_LISTEN", "0.0.0.0:9464")]));
+    for address in [
+        "0.0.0.0:9464",
+        "[::]:9464",
+        "198.51.100.7:9464",
+        "[2001:db8::1]:9464",
+    ] {
+        let pairs = [
+            ("PORTCULLIS_PROFILE", "production"),
+            ("PORTCULLIS_ADMIN_LISTEN", address),
+        ];
+        assert!(listen(&pairs), "{address}");
+    }
+    for address in ["127.0.0.1:9464", "10.1.2.3:9464", "[fd00::7]:9464"] {
+        let pairs = [
+            ("PORTCULLIS_PROFILE", "production"),
+            ("PORTCULLIS_ADMIN_LISTEN", address),
+        ];
+        assert!(!listen(&pairs), "{address}");
+    }
+}
+
+#[test]
 fn a_variable_of_the_wrong_kind_is_named_without_its_value() {
     let error = with(&[("PORTCULLIS_TOKENS_LIFETIME_SECONDS", "sixty")]).unwrap_err();
     let text = error.to_string();
@@ -318,7 +351,9 @@ fn every_variable_reaches_a_field() {
         let text = match entry.name.as_str() {
             "PORTCULLIS_PROFILE" => "local",
             "PORTCULLIS_SERVER_PUBLIC_URL" => "http://localhost",
-            "PORTCULLIS_SERVER_LISTEN" | "PORTCULLIS_SERVER_TLS_LISTEN" => "127.0.0.1:1",
+            "PORTCULLIS_SERVER_LISTEN"
+            | "PORTCULLIS_SERVER_TLS_LISTEN"
+            | "PORTCULLIS_ADMIN_LISTEN" => "127.0.0.1:1",
             "PORTCULLIS_SERVER_TRUSTED_PROXIES" => "127.0.0.0/8",
             "PORTCULLIS_SERVER_ALLOWED_ORIGINS" => "http://localhost:3000",
             "PORTCULLIS_TELEMETRY_LOG_FORMAT" => "text",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use portcullis_domain::observation::Observer;
 use portcullis_domain::{Clock, Id};
 use portcullis_egress::{Client, EgressError, Limits, SystemResolver, TcpDial, Trust};
 use portcullis_keys::{LocalKeys, entropy};
@@ -22,12 +23,16 @@ use portcullis_mcp_runtime::token::{
 };
 use portcullis_store::RecordWriter;
 use portcullis_store::writer::WriterOptions;
+use portcullis_telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::ServeError;
+use super::health::Health;
+use super::observer::Observed;
+use super::readings::{Backlog, GateReadings};
 use super::stores::Stores;
-use super::{edge, health};
+use super::{admin, edge, health};
 use crate::config::{Admission, Config, Server};
 use crate::oauth::{self, OAuth, OAuthSettings};
 use crate::v1;
@@ -49,26 +54,49 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
 }
 
+/// A replica's rooms, put together.
+pub(super) struct Composed {
+    pub(super) gate: Arc<Gate>,
+    /// What clients reach.
+    pub(super) router: Router,
+    /// What the operator's own tools reach.
+    pub(super) admin: Router,
+    pub(super) backlog: Arc<Backlog>,
+}
+
 impl Parts {
     /// The gate and every route. `stopping` is cancelled when the replica is asked to stop.
-    pub(super) fn compose(
-        self,
-        stopping: CancellationToken,
-    ) -> Result<(Arc<Gate>, Router), ServeError> {
-        let gate = Arc::new(self.gate()?);
+    pub(super) fn compose(self, stopping: CancellationToken) -> Result<Composed, ServeError> {
+        let readings = GateReadings::default();
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), readings.clone()));
+        let observer = Observed {
+            metrics: Arc::clone(&metrics),
+        };
+        let gate = Arc::new(self.gate(Arc::new(observer))?);
+        readings.of(&gate);
         let api = api_state(&self.config, &self.stores, &self.clock);
         let guarded =
             v1::router(api).merge(oauth::router(Arc::new(self.oauth(&gate.switchboard)?)));
         let guarded = edge::guarded(guarded, &self.config.server);
         // The seam checks host and origin itself: its refusals are JSON-RPC.
-        let health = health::router(Arc::clone(&gate), self.stores.regions, stopping);
+        let health = Health::new(Arc::clone(&gate), self.stores.regions, stopping);
+        let details = health::details(&health);
+        let names = self.config.admin.allowed_hosts.clone();
+        let admin = admin::router(metrics, details, names);
         // Probes call by address, so these two are not guarded.
-        let router = seam::router(Arc::clone(&gate)).merge(guarded).merge(health);
+        let router = seam::router(Arc::clone(&gate))
+            .merge(guarded)
+            .merge(health::router(&health));
         let strict = edge::StrictTransport::of(&self.config.server);
-        Ok((gate, edge::around(router, strict)))
+        Ok(Composed {
+            gate,
+            router: edge::around(router, strict),
+            admin: edge::around(admin, edge::StrictTransport::Never),
+            backlog: readings.backlog(),
+        })
     }
 
-    fn gate(&self) -> Result<Gate, ServeError> {
+    fn gate(&self, observer: Arc<dyn Observer>) -> Result<Gate, ServeError> {
         let Stores { control, regions } = &self.stores;
         let regions = regions.iter().map(|(pool, store)| {
             let region = Region {
@@ -95,6 +123,7 @@ impl Parts {
             verifier: self.verifier(),
             turnstiles: Turnstiles::default(),
             refusals: RefusalCounts::default(),
+            observer,
             connectors: Connectors::native().named(HTTP, self.http_connector()?),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -2,7 +2,7 @@
 //! not stopping, it knows its configuration, and its regional databases answer.
 //!
 //! Neither needs a token, so neither tells more than that; and asking often costs the databases
-//! nothing, since one answer stands for a while.
+//! nothing, since one answer stands for a while. The admin listener tells more, at `/health`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one answer stands.
 const STANDS: Duration = Duration::from_millis(500);
 
-struct Health {
+/// What is known of a replica's health.
+pub(super) struct Health {
     gate: Arc<Gate>,
     regions: BTreeMap<Pool, RegionStore>,
     stopping: CancellationToken,
@@ -36,33 +37,69 @@ struct Health {
     last: Mutex<Option<Answer>>,
 }
 
-/// Whether every regional database answered.
-#[derive(Clone, Copy)]
+/// Which regional databases answered.
+#[derive(Clone)]
 struct Answer {
     at: Instant,
-    ready: bool,
+    answered: BTreeMap<Pool, bool>,
 }
 
-/// The two routes. `stopping` is cancelled when the replica is asked to stop.
-pub(super) fn router(
-    gate: Arc<Gate>,
-    regions: BTreeMap<Pool, RegionStore>,
-    stopping: CancellationToken,
-) -> Router {
-    let health = Arc::new(Health {
-        gate,
-        regions,
-        stopping,
-        last: Mutex::new(None),
-    });
+impl Answer {
+    fn ready(&self) -> bool {
+        self.answered.values().all(|answered| *answered)
+    }
+}
+
+/// The two routes that everybody reaches.
+pub(super) fn router(health: &Arc<Health>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
-        .with_state(health)
+        .with_state(Arc::clone(health))
+}
+
+/// The same and the details, for the admin listener.
+pub(super) fn details(health: &Arc<Health>) -> Router {
+    let details = Router::new()
+        .route("/health", get(detailed))
+        .with_state(Arc::clone(health));
+    details.merge(router(health))
+}
+
+async fn detailed(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    let gate = &health.gate;
+    let answer = health.answer().await;
+    let freshness = match gate.snapshots.freshness() {
+        Freshness::Confirmed => "confirmed",
+        Freshness::Late => "late",
+        Freshness::Lost => "lost",
+    };
+    let now = gate.clock.now();
+    let switches: BTreeMap<_, _> = gate
+        .switchboard
+        .down(now)
+        .into_iter()
+        .map(|(kind, number, _)| (kind.as_str(), number))
+        .collect();
+    Json(json!({
+        "ready": health.serves() && answer.ready(),
+        "stopping": health.stopping.is_cancelled(),
+        "read_only": gate.settings.read_only,
+        "replica": gate.replica,
+        "version": env!("CARGO_PKG_VERSION"),
+        "configuration": {
+            "state": freshness,
+            "epoch": gate.snapshots.epoch(),
+            "confirmed_seconds_ago": gate.snapshots.staleness().as_secs_f64(),
+        },
+        "regions_answer": answer.answered,
+        "switches_down": switches,
+        "calls_under_way": gate.switchboard.under_way(),
+    }))
 }
 
 async fn ready(State(health): State<Arc<Health>>) -> impl IntoResponse {
-    let ready = health.serves() && health.regions_answer().await;
+    let ready = health.serves() && health.answer().await.ready();
     let status = if ready {
         StatusCode::OK
     } else {
@@ -72,6 +109,20 @@ async fn ready(State(health): State<Arc<Health>>) -> impl IntoResponse {
 }
 
 impl Health {
+    /// Of a gate. `stopping` is cancelled when the replica is asked to stop.
+    pub(super) fn new(
+        gate: Arc<Gate>,
+        regions: BTreeMap<Pool, RegionStore>,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            gate,
+            regions,
+            stopping,
+            last: Mutex::new(None),
+        })
+    }
+
     /// What the replica knows of itself. Out of touch with the control database for a while, it still
     /// answers calls that only read.
     fn serves(&self) -> bool {
@@ -90,27 +141,27 @@ impl Health {
         }
     }
 
-    async fn regions_answer(&self) -> bool {
+    async fn answer(&self) -> Answer {
         let mut last = self.last.lock().await;
         let fresh = last.take().filter(|answer| answer.at.elapsed() < STANDS);
         let answer = match fresh {
             Some(answer) => answer,
             None => self.ask().await,
         };
-        *last = Some(answer);
-        answer.ready
+        *last = Some(answer.clone());
+        answer
     }
 
     /// Asks every regional database. Which one does not answer stands in the log alone.
     async fn ask(&self) -> Answer {
-        let mut ready = true;
+        let mut found = BTreeMap::new();
         for (pool, region) in &self.regions {
             let said = within(region.posture()).await;
-            ready &= answered(pool.as_str(), said);
+            found.insert(*pool, answered(pool.as_str(), said));
         }
         Answer {
             at: Instant::now(),
-            ready,
+            answered: found,
         }
     }
 }

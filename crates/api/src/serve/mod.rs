@@ -1,12 +1,15 @@
 //! The composition root: from a configuration to a serving replica. It is the only place that knows
 //! every room.
 
+mod admin;
 mod compose;
 mod edge;
 mod error;
 mod health;
 mod http;
 mod jobs;
+mod observer;
+mod readings;
 mod stores;
 #[cfg(test)]
 mod tests;
@@ -34,9 +37,10 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Server};
 use crate::platform::SystemClock;
-use compose::Parts;
+use compose::{Composed, Parts};
 use http::{Bounds, Door};
 use jobs::Sweeper;
+use readings::Backlog;
 use tls::Certificates;
 
 /// How long the records of cancelled calls may take at the end.
@@ -46,12 +50,16 @@ const RECORDS: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_secs(10);
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1_024;
+/// How many connections the admin listener serves at once.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// A replica with everything that it needs, ready to serve.
 #[derive(Debug)]
 pub struct Replica {
     gate: Arc<Gate>,
     router: Router,
+    admin: Router,
+    backlog: Arc<Backlog>,
     sweeper: Sweeper,
     bounds: Bounds,
     proxies: Vec<IpNet>,
@@ -65,6 +73,8 @@ pub struct Listeners {
     listener: TcpListener,
     /// HTTPS on an address of its own.
     https: Option<TcpListener>,
+    /// The operator's own tools.
+    admin: Option<TcpListener>,
 }
 
 /// The addresses that were really given.
@@ -74,6 +84,8 @@ pub struct Addresses {
     pub listen: SocketAddr,
     /// That of `server.tls.listen`.
     pub https: Option<SocketAddr>,
+    /// That of `admin.listen`.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Replica {
@@ -97,10 +109,17 @@ impl Replica {
             clock: Arc::new(clock),
         };
         let stopping = CancellationToken::new();
-        let (gate, router) = parts.compose(stopping.clone())?;
+        let Composed {
+            gate,
+            router,
+            admin,
+            backlog,
+        } = parts.compose(stopping.clone())?;
         Ok(Self {
             gate,
             router,
+            admin,
+            backlog,
             sweeper,
             bounds,
             proxies,
@@ -116,12 +135,13 @@ impl Replica {
     /// The TLS library refuses its own settings; nothing was served then.
     pub async fn serve(
         self,
-        listeners: Listeners,
+        mut listeners: Listeners,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let stop = CancellationToken::new();
+        let admin = listeners.admin.take();
         let doors = doors(listeners, self.certificates.as_ref())?;
-        let jobs = jobs::start(&self.gate, self.sweeper, &stop);
+        let jobs = jobs::start(&self.gate, self.sweeper, self.backlog, &stop);
         know_the_configuration(&self.gate, &shutdown).await;
         if let Some((certificates, seen)) = self.certificates {
             jobs.spawn(certificates.follow(seen, stop.clone()));
@@ -133,7 +153,8 @@ impl Replica {
             self.proxies,
             self.stopping.clone(),
         );
-        tokio::join!(pass_on(shutdown, self.stopping), serving);
+        let own = serve_admin(admin, self.admin, self.bounds, self.stopping.clone());
+        tokio::join!(pass_on(shutdown, self.stopping), serving, own);
         finish_calls(&self.gate, self.bounds.drain).await;
         stop.cancel();
         jobs.wait().await;
@@ -145,12 +166,33 @@ impl Replica {
     }
 }
 
+/// Serves the operator's own tools: few connections, and no longer than the last call.
+async fn serve_admin(
+    listener: Option<TcpListener>,
+    router: Router,
+    bounds: Bounds,
+    shutdown: CancellationToken,
+) {
+    let Some(listener) = listener else { return };
+    let door = Door {
+        listener,
+        tls: None,
+    };
+    let bounds = Bounds {
+        connections: ADMIN_CONNECTIONS,
+        ..bounds
+    };
+    http::serve(vec![door], router, bounds, Vec::new(), shutdown).await;
+}
+
 fn doors(
     listeners: Listeners,
     certificates: Option<&(Arc<Certificates>, [u8; 32])>,
 ) -> Result<Vec<Door>, ServeError> {
     let acceptor = || certificates.map(|(shown, _)| shown.acceptor()).transpose();
-    let Listeners { listener, https } = listeners;
+    let Listeners {
+        listener, https, ..
+    } = listeners;
     let doors = match https {
         Some(https) => vec![
             Door {
@@ -221,9 +263,9 @@ pub async fn run(
     tell: impl FnOnce(Addresses) -> io::Result<()>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let listeners = listen(&mut config.server)?;
+    let listeners = listen(&mut config)?;
     let stores = Stores::connect(&config).await?;
-    let addresses = config.server.addresses();
+    let addresses = config.addresses();
     let replica = Replica::compose(config, stores)?;
     info!(address = %addresses.listen, "listening");
     tell(addresses).map_err(ServeError::Tell)?;
@@ -235,28 +277,35 @@ pub async fn run(
 ///
 /// # Errors
 /// An address is taken or not of this machine.
-pub fn listen(server: &mut Server) -> Result<Listeners, ServeError> {
+pub fn listen(config: &mut Config) -> Result<Listeners, ServeError> {
+    let Config { server, admin, .. } = config;
     let given = |listener: &TcpListener| listener.local_addr().map_err(ServeError::Address);
     let listener = listen_on(server.listen)?;
     server.listen = given(&listener)?;
-    let own = server.tls.as_mut().and_then(|tls| tls.listen.as_mut());
-    let https = match own {
-        Some(address) => {
-            let listener = listen_on(*address)?;
-            *address = given(&listener)?;
-            Some(listener)
-        }
-        None => None,
+    let own = |address: Option<&mut SocketAddr>| {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let listener = listen_on(*address)?;
+        *address = given(&listener)?;
+        Ok::<_, ServeError>(Some(listener))
     };
-    Ok(Listeners { listener, https })
+    let https = own(server.tls.as_mut().and_then(|tls| tls.listen.as_mut()))?;
+    let admin = own(admin.listen.as_mut())?;
+    Ok(Listeners {
+        listener,
+        https,
+        admin,
+    })
 }
 
-impl Server {
+impl Config {
     /// Where the replica listens, as far as the configuration says it.
     pub fn addresses(&self) -> Addresses {
         Addresses {
-            listen: self.listen,
-            https: self.tls.as_ref().and_then(|tls| tls.listen),
+            listen: self.server.listen,
+            https: self.server.tls.as_ref().and_then(|tls| tls.listen),
+            admin: self.admin.listen,
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Ready {
     pub(super) listen: String,
     /// The origin of HTTPS.
     pub(super) https: Option<String>,
+    /// Where metrics and health are.
+    pub(super) admin: Option<String>,
     /// The authority that clients of HTTPS are to trust.
     pub(super) ca_file: PathBuf,
     /// The data folder.
@@ -88,6 +90,7 @@ impl Ready {
             "public_url": self.origin,
             "listen": self.listen,
             "https": self.https,
+            "admin": self.admin,
             "ca_file": self.ca_file,
             "data_dir": self.data,
             "config": self.config,
@@ -107,6 +110,9 @@ impl Ready {
         if let Some(https) = &self.https {
             let ca = quoted(&self.ca_file);
             let _ = writeln!(text, "\n  HTTPS    {https}   trust {ca}");
+        }
+        if let Some(admin) = &self.admin {
+            let _ = writeln!(text, "  metrics  {admin}/metrics   health {admin}/health");
         }
         if let [own, other, ..] = self.tenants.as_slice() {
             text.push_str(&self.tokens(own, other));
@@ -273,6 +279,7 @@ mod tests {
             origin: "http://127.0.0.1:8420".to_owned(),
             listen: "127.0.0.1:8420".to_owned(),
             https: Some("https://127.0.0.1:8421".to_owned()),
+            admin: Some("http://127.0.0.1:8422".to_owned()),
             ca_file: PathBuf::from("/my data/tls/ca.pem"),
             data: PathBuf::from("/data"),
             config: PathBuf::from("/data/portcullis.toml"),

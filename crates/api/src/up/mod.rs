@@ -49,6 +49,9 @@ pub struct UpArgs {
     /// The address to listen on for HTTPS [default: this machine, the port after that of --listen]
     #[arg(long, value_name = "ADDRESS")]
     https_listen: Option<SocketAddr>,
+    /// The address of metrics and health in detail [default: this machine, two ports after that of --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<SocketAddr>,
     /// Be known by the HTTPS address: it becomes the issuer and the audience of tokens
     #[arg(long)]
     https: bool,
@@ -56,20 +59,22 @@ pub struct UpArgs {
 
 impl UpArgs {
     fn places(&self) -> Places {
-        let near = || {
+        let near = |after: u16| {
             let ip = match self.listen.ip() {
                 IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
                 IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             };
             // After the last port there is none: any free one then, as for port 0.
-            let after = self.listen.port().checked_add(1).unwrap_or_default();
+            let after = self.listen.port().checked_add(after).unwrap_or_default();
             let port = if self.listen.port() == 0 { 0 } else { after };
             SocketAddr::new(ip, port)
         };
         Places {
             listen: self.listen,
-            https: self.https_listen.unwrap_or_else(near),
+            https: self.https_listen.unwrap_or_else(|| near(1)),
             https_is_chosen: self.https_listen.is_some(),
+            admin: self.admin_listen.unwrap_or_else(|| near(2)),
+            admin_is_chosen: self.admin_listen.is_some(),
             by_https: self.https,
         }
     }
@@ -108,11 +113,8 @@ pub async fn run(args: UpArgs, json: bool, shutdown: CancellationToken) -> Resul
         let ready = Ready {
             origin: config.server.origin().to_owned(),
             listen: config.server.listen.to_string(),
-            https: config
-                .server
-                .addresses()
-                .https
-                .map(|at| format!("https://{at}")),
+            admin: config.addresses().admin.map(|at| format!("http://{at}")),
+            https: config.addresses().https.map(|at| format!("https://{at}")),
             ca_file: TlsFiles::of(&folder).authority,
             data: folder.root().to_owned(),
             config: folder.config(),
@@ -151,26 +153,26 @@ fn configure(
     let sockets = folder.sockets_path(account);
     let read = |places| config::parse(&settings::text(folder, &sockets, places, true), environment);
     let mut config = read(places)?;
-    let listeners = match serve::listen(&mut config.server) {
-        // Nobody asked for this port.
-        Err(ServeError::AddressTaken { address })
-            if address == places.https && !places.https_is_chosen =>
-        {
-            places.https.set_port(0);
-            config = read(places)?;
-            serve::listen(&mut config.server)?
+    let listeners = loop {
+        match serve::listen(&mut config) {
+            // Nobody asked for this port.
+            Err(ServeError::AddressTaken { address }) if places.give_up(address) => {
+                config = read(places)?;
+            }
+            listening => break listening?,
         }
-        listening => listening?,
     };
-    let given = config.server.addresses();
+    let given = config.addresses();
     places.listen = given.listen;
     places.https = given.https.unwrap_or(places.https);
+    places.admin = given.admin.unwrap_or(places.admin);
     let mut config = read(places)?;
     // Variables of the environment may have asked for port 0.
     config.server.listen = places.listen;
     if let Some(tls) = &mut config.server.tls {
         tls.listen = Some(places.https);
     }
+    config.admin.listen = Some(places.admin);
     let text = settings::text(folder, &sockets, places, false);
     write_private(&folder.config(), text.as_bytes())
         .map_err(UpError::file("cannot write", folder.config()))?;

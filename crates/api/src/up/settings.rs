@@ -38,11 +38,30 @@ pub(super) struct Places {
     pub(super) https: SocketAddr,
     /// Whether somebody asked for just that address.
     pub(super) https_is_chosen: bool,
+    /// Metrics and health.
+    pub(super) admin: SocketAddr,
+    /// Whether somebody asked for just that address.
+    pub(super) admin_is_chosen: bool,
     /// Whether the origin is that of HTTPS.
     pub(super) by_https: bool,
 }
 
 impl Places {
+    /// Takes any free port instead of one that is taken and that nobody asked for. Says whether it was
+    /// such a one.
+    pub(super) fn give_up(&mut self, taken: SocketAddr) -> bool {
+        for (place, chosen) in [
+            (&mut self.https, self.https_is_chosen),
+            (&mut self.admin, self.admin_is_chosen),
+        ] {
+            if *place == taken && !chosen && taken.port() != 0 {
+                place.set_port(0);
+                return true;
+            }
+        }
+        false
+    }
+
     fn origin(self) -> String {
         if self.by_https {
             public_url("https", self.https)
@@ -52,7 +71,8 @@ impl Places {
     }
 }
 
-/// The file's text. HTTPS is left out of what others read: its address is taken by `up` itself.
+/// The file's text. HTTPS and the admin listener are left out of what others read: their addresses are
+/// taken by `up` itself.
 pub(super) fn text(folder: &Folder, sockets: &Path, places: Places, own: bool) -> String {
     let login = |table: &mut Table, role: &str, database: &str| {
         let user = format!("portcullis_{role}");
@@ -88,7 +108,7 @@ pub(super) fn text(folder: &Folder, sockets: &Path, places: Places, own: bool) -
             Value::from("warn,portcullis_api=info"),
         ),
     ]);
-    let whole = Table::from_iter([
+    let mut whole = Table::from_iter([
         ("profile".to_owned(), Value::from("local")),
         ("server".to_owned(), Value::Table(server)),
         ("control".to_owned(), Value::Table(control)),
@@ -96,6 +116,11 @@ pub(super) fn text(folder: &Folder, sockets: &Path, places: Places, own: bool) -
         ("keys".to_owned(), Value::Table(keys)),
         ("telemetry".to_owned(), Value::Table(telemetry)),
     ]);
+    if own {
+        let listen = Value::from(places.admin.to_string());
+        let admin = Table::from_iter([("listen".to_owned(), listen)]);
+        whole.insert("admin".to_owned(), Value::Table(admin));
+    }
     format!(
         "# Written by `portcullis up` at each start. Another replica beside it:\n\
          #   PORTCULLIS_SERVER_LISTEN=127.0.0.1:0 portcullis serve --config {}\n\n{whole}",

@@ -13,6 +13,7 @@ use http::{Request, Response, StatusCode};
 use portcullis_api::credential;
 use portcullis_api::oauth::{OAuth, OAuthSettings, router as oauth_router};
 use portcullis_domain::id::{Id, Principal, Tenant};
+use portcullis_domain::observation::Unobserved;
 use portcullis_domain::{
     Clock, Jurisdiction, Limits, ManualClock, MicroUsd, Pool, ReplayMode, StopRules,
 };
@@ -177,6 +178,7 @@ impl Platform {
             control: control.clone(),
             turnstiles: Turnstiles::default(),
             refusals: RefusalCounts::default(),
+            observer: Arc::new(Unobserved),
             connectors,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -49,6 +49,11 @@ impl Admitted {
         self.deadline
     }
 
+    /// The token that proved who is calling.
+    pub(in crate::rooms) const fn token(&self) -> &Arc<VerifiedToken> {
+        &self.token
+    }
+
     /// The rate fields of the answer.
     pub const fn rate(&self) -> &RateFields {
         &self.rate

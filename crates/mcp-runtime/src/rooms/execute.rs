@@ -217,7 +217,7 @@ async fn invoke(
 }
 
 /// The span of a call: the random half of its record's id.
-fn span_of(record: Id<Record>) -> SpanId {
+pub(in crate::rooms) fn span_of(record: Id<Record>) -> SpanId {
     let mut bytes = [0; 8];
     for (to, from) in bytes.iter_mut().zip(record.as_bytes().iter().skip(8)) {
         *to = *from;

@@ -16,13 +16,15 @@ pub mod respond;
 pub mod validate;
 
 mod refusal;
+mod sight;
 mod switches;
 mod turnstile;
 
 use std::sync::Arc;
 
-use portcullis_domain::TraceId;
+use portcullis_domain::observation::TracePlace;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use refusal::{DoorRefusal, Refusal};
@@ -30,6 +32,9 @@ pub use respond::Answer;
 
 use crate::gate::Gate;
 use admit::Admitted;
+use claim::RecordFault;
+use record::Recorded;
+use sight::Sight;
 
 /// A tool call as it stands in the request, not yet checked.
 #[derive(Debug)]
@@ -41,7 +46,9 @@ pub struct CallRequest {
     /// The idempotency key that the caller sent beside the arguments, as it wrote it.
     pub key: Option<String>,
     /// The trace that the call belongs to: the caller's `traceparent`, else a new one.
-    pub trace_id: TraceId,
+    pub place: TracePlace,
+    /// When the request arrived.
+    pub arrived: Instant,
 }
 
 /// Takes an admitted call through rooms 3 to 9.
@@ -49,21 +56,48 @@ pub struct CallRequest {
 /// Rooms 5 to 8 run in a task of their own: a caller that hangs up cancels the tool's work but
 /// never the record of the call.
 pub async fn call(gate: &Arc<Gate>, admitted: Admitted, request: CallRequest) -> Answer {
-    let trace_id = request.trace_id;
+    let trace_id = request.place.trace;
+    let mut sight = Sight::of(gate, &admitted, request.place, request.arrived);
     let fate = match validate::enter(gate, admitted, request) {
-        Ok(call) => decide::enter(gate, call),
-        Err(refused) => decide::Fate::Refused(refused, None),
+        Ok(call) => {
+            sight.begin();
+            let fate = decide::enter(gate, call);
+            sight.decided(&fate, true);
+            fate
+        }
+        Err(refused) => {
+            let fate = decide::Fate::Refused(refused, None);
+            sight.decided(&fate, false);
+            fate
+        }
     };
     let cancelled = CancellationToken::new();
     let hung_up = cancelled.clone().drop_guard();
     let owned = Arc::clone(gate);
     let task = gate.tasks.spawn(async move {
-        let claimed = claim::enter(&owned, fate).await?;
-        let outcome = execute::enter(&owned, claimed, cancelled).await;
-        let redacted = redact::enter(&owned, outcome);
-        record::enter(&owned, redacted).await
+        let recorded = rooms_5_to_8(&owned, fate, cancelled, &mut sight).await;
+        sight.close(&owned, &recorded);
+        recorded
     });
     let recorded = task.await;
     drop(hung_up);
     respond::enter(trace_id, recorded)
+}
+
+async fn rooms_5_to_8(
+    gate: &Gate,
+    fate: decide::Fate,
+    cancelled: CancellationToken,
+    sight: &mut Sight,
+) -> Result<Recorded, RecordFault> {
+    let claimed = claim::enter(gate, fate).await?;
+    sight.claimed(&claimed);
+    sight.begin();
+    let outcome = execute::enter(gate, claimed, cancelled).await;
+    sight.executed(&outcome);
+    sight.begin();
+    let redacted = redact::enter(gate, outcome);
+    sight.redacted(&redacted);
+    sight.begin();
+    record::enter(gate, redacted).await
 }

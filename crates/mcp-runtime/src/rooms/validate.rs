@@ -81,7 +81,8 @@ pub fn enter(
         tool: name,
         mut arguments,
         key,
-        trace_id,
+        place,
+        arrived: _,
     } = request;
     let entry = visible_tool(&snapshot, &admitted, &name, now);
     let tool = entry.map(|entry| KnownTool {
@@ -96,7 +97,7 @@ pub fn enter(
     let canonical = portcullis_evidence::canonical::of_value(&arguments).ok();
     let passage = Passage {
         admitted,
-        trace_id,
+        trace_id: place.trace,
         started_at: now,
         started: tokio::time::Instant::now(),
         arguments,

@@ -15,6 +15,7 @@ use portcullis_keys::entropy;
 use portcullis_wire::{Problem, Slug};
 
 use super::site::Site;
+use super::watch;
 use crate::gate::Gate;
 use crate::rooms::admit::{self, Admitted, RateFields};
 use crate::rooms::{DoorRefusal, authenticate};
@@ -33,6 +34,7 @@ pub(super) async fn enter(
     site.check(&parts.uri, &parts.headers)?;
     let authenticated = authenticate::enter(gate, tenant, peer, &parts.headers).await?;
     let place = authenticated.tenant();
+    watch::proven(parts, place.0);
     let count = |slug| gate.refusals.count(place, Room::Admit, slug);
     admit::enter(gate, authenticated).inspect_err(|refusal| count(refusal.slug))
 }
@@ -101,6 +103,7 @@ pub(super) fn refusal_response(
     body: Vec<u8>,
 ) -> Response<Body> {
     let mut response = response(refusal.problem.status, content_type, body);
+    watch::mark(&mut response, refusal.slug);
     let headers = response.headers_mut();
     if let Some(challenge) = &refusal.challenge {
         insert(headers, WWW_AUTHENTICATE, challenge);

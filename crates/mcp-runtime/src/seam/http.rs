@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::arguments::{DUPLICATE, Distinct};
 use super::held::Held;
-use super::{Seam, door, mcp};
+use super::{Seam, door, mcp, watch};
 use crate::challenge;
 use crate::rooms::{self, CallRequest, DoorRefusal};
 
@@ -67,14 +67,15 @@ async fn answer(
         };
         DoorRefusal::new(Slug::MalformedRequest, detail)
     })?;
-    let trace_id = mcp::trace_id(&parts, None)?;
+    let place = mcp::trace_place(&parts, None)?;
     let key = key(&parts.headers)?;
     let rate = admitted.rate().clone();
     let call = CallRequest {
         tool: name,
         arguments,
         key,
-        trace_id,
+        place,
+        arrived: watch::arrived(&parts),
     };
     let mut answer = rooms::call(&seam.gate, admitted, call).await;
     let slots = answer.take_slots();

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Method, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use portcullis_domain::TraceId;
+use portcullis_domain::observation::TracePlace;
 use portcullis_evidence::record::Room;
 use portcullis_keys::entropy;
 use portcullis_wire::Slug;
@@ -22,6 +23,7 @@ use super::held::Held;
 use super::jsonrpc::{self, CallParams, Message, ProtocolFault};
 use super::service::Visible;
 use super::version::{self, Era};
+use super::watch;
 use crate::challenge;
 use crate::gate::Gate;
 use crate::rooms::admit::{Admitted, Plan, RateFields, Slots};
@@ -104,15 +106,16 @@ async fn call(
             return stopped(id, &refusal, &rate, complete);
         }
     };
-    let trace_id = match trace_id(parts, params.meta.as_ref()) {
-        Ok(trace_id) => trace_id,
+    let place = match trace_place(parts, params.meta.as_ref()) {
+        Ok(place) => place,
         Err(refusal) => return refused(id, &refusal),
     };
     let request = CallRequest {
         tool: params.name,
         arguments: params.arguments.unwrap_or_default().0,
         key,
-        trace_id,
+        place,
+        arrived: watch::arrived(parts),
     };
     let mut answer = rooms::call(gate, admitted, request).await;
     let slots = answer.take_slots();
@@ -194,6 +197,7 @@ fn stopped(id: &str, refusal: &DoorRefusal, rate: &RateFields, complete: bool) -
         McpReply::Result(result) => {
             let mut response = door::response(200, JSON, jsonrpc::result_body(id, &result));
             door::insert_rate(response.headers_mut(), rate);
+            watch::mark(&mut response, refusal.slug);
             response
         }
         McpReply::UnknownTool(..)
@@ -259,24 +263,26 @@ fn key(meta: Option<&Map<String, Value>>) -> Result<Option<String>, ProtocolFaul
     }
 }
 
-/// The caller's trace, from `_meta` or the header, else a new one.
-pub(super) fn trace_id(
+/// The caller's place in its trace, from `_meta` or the header, else a new trace.
+pub(super) fn trace_place(
     parts: &Parts,
     meta: Option<&Map<String, Value>>,
-) -> Result<TraceId, DoorRefusal> {
+) -> Result<TracePlace, DoorRefusal> {
     let in_meta = meta
         .and_then(|meta| meta.get("traceparent"))
         .and_then(Value::as_str)
-        .and_then(TraceId::from_traceparent);
-    let in_header = || {
-        let header = parts.headers.get("traceparent")?;
-        TraceId::from_traceparent(header.to_str().ok()?)
-    };
-    if let Some(trace_id) = in_meta.or_else(in_header) {
-        return Ok(trace_id);
+        .and_then(TraceId::with_parent);
+    if let Some((trace, parent)) = in_meta.or_else(|| watch::sent_trace(&parts.headers)) {
+        return Ok(TracePlace {
+            trace,
+            parent: Some(parent),
+        });
     }
     match entropy::random() {
-        Ok(bytes) => Ok(TraceId::from_bytes(bytes)),
+        Ok(bytes) => Ok(TracePlace {
+            trace: TraceId::from_bytes(bytes),
+            parent: None,
+        }),
         Err(error) => {
             tracing::error!(%error, "no random bytes for a trace id");
             Err(DoorRefusal::new(Slug::Internal, ""))
@@ -291,5 +297,7 @@ fn refused(id: &str, refusal: &DoorRefusal) -> Response<Body> {
 
 fn faulty(id: &str, fault: &ProtocolFault) -> Response<Body> {
     let body = jsonrpc::error_body(id, fault.code, &fault.message, fault.data.as_ref());
-    door::response(fault.status, JSON, body)
+    let mut response = door::response(fault.status, JSON, body);
+    watch::mark(&mut response, fault.slug());
+    response
 }

@@ -14,10 +14,12 @@ mod mcp;
 mod service;
 mod site;
 mod version;
+mod watch;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware;
 use axum::routing::{any, post};
 
 pub use site::Site;
@@ -33,6 +35,10 @@ pub fn router(gate: Arc<Gate>) -> Router {
             "/t/{tenant}/tools/{name}",
             post(http::handle).fallback(http::not_a_post),
         )
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gate),
+            watch::watch,
+        ))
         .with_state(Seam { gate, service })
 }
 

@@ -241,6 +241,16 @@ impl Snapshots {
         let _set_before = self.first.set(());
     }
 
+    /// The newest epoch that this replica heard of.
+    pub fn epoch(&self) -> i64 {
+        self.heard.load(Ordering::SeqCst)
+    }
+
+    /// How many tenants are held.
+    pub fn held(&self) -> u64 {
+        self.by_slug.entry_count()
+    }
+
     /// Waits until the epoch was confirmed for the first time.
     pub async fn first_confirmation(&self) {
         self.first.wait().await;
@@ -259,7 +269,7 @@ impl Snapshots {
     }
 
     /// How long ago the epoch was confirmed, or, where it never was, this replica started.
-    fn staleness(&self) -> Duration {
+    pub fn staleness(&self) -> Duration {
         let confirmed = Duration::from_millis(self.confirmed_millis.load(Ordering::SeqCst));
         self.started.elapsed().saturating_sub(confirmed)
     }

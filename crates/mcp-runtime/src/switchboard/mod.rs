@@ -181,6 +181,24 @@ impl Switchboard {
         stopped
     }
 
+    /// How many switches of each kind are down, and for how long the oldest of them has been.
+    pub fn down(&self, now: OffsetDateTime) -> Vec<(SwitchKind, usize, time::Duration)> {
+        let state = self.state();
+        let mut found: Vec<(SwitchKind, usize, time::Duration)> = Vec::new();
+        let rows = state.down.values().flatten();
+        for row in rows.filter(|row| row.expires_at.is_none_or(|end| now < end)) {
+            let age = now - row.dropped_at;
+            match found.iter_mut().find(|(kind, ..)| *kind == row.kind) {
+                Some((_, count, oldest)) => {
+                    *count = count.saturating_add(1);
+                    *oldest = age.max(*oldest);
+                }
+                None => found.push((row.kind, 1, age)),
+            }
+        }
+        found
+    }
+
     /// How many calls are under way.
     pub fn under_way(&self) -> usize {
         self.state().under_way.len()

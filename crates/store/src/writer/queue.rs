@@ -80,6 +80,11 @@ impl Queue {
         Ok(())
     }
 
+    /// How many records wait.
+    pub(super) const fn len(&self) -> usize {
+        self.rows
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
     }

@@ -15,10 +15,16 @@ use portcullis_mcp_runtime::{refusals, snapshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::readings::Backlog;
 pub(super) use sweep::Sweeper;
 
 /// Starts everything; it ends after `stop`.
-pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken) -> TaskTracker {
+pub(super) fn start(
+    gate: &Arc<Gate>,
+    sweeper: Sweeper,
+    backlog: Arc<Backlog>,
+    stop: &CancellationToken,
+) -> TaskTracker {
     let tasks = TaskTracker::new();
     let (watched, token) = (Arc::clone(gate), stop.clone());
     tasks.spawn(async move { snapshot::watch(&watched, token).await });
@@ -27,6 +33,7 @@ pub(super) fn start(gate: &Arc<Gate>, sweeper: Sweeper, stop: &CancellationToken
     tasks.spawn(relay::relay(
         Arc::clone(gate),
         sweeper.control(),
+        backlog,
         stop.clone(),
     ));
     for region in sweeper.regions() {

@@ -14,11 +14,13 @@ use portcullis_store::outbox::{self, OutboxRow};
 use portcullis_store::relay::RelayTurn;
 use portcullis_store::{ConnectError, ControlStore, Page, StoreError, tenants};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::chain;
+use crate::serve::readings::Backlog;
 
 /// How often the outbox is looked at, and how often a replica asks whether it is its turn.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,11 +48,16 @@ enum RelayError {
 type Aside = HashMap<Id<OutboxEntry>, Instant>;
 
 /// Relays until `stop`.
-pub(super) async fn relay(gate: Arc<Gate>, login: SecretString, stop: CancellationToken) {
+pub(super) async fn relay(
+    gate: Arc<Gate>,
+    login: SecretString,
+    backlog: Arc<Backlog>,
+    stop: CancellationToken,
+) {
     let mut aside = Aside::new();
     let sessions = async {
         loop {
-            if let Err(error) = session(&gate, login.clone(), &mut aside).await {
+            if let Err(error) = session(&gate, login.clone(), &backlog, &mut aside).await {
                 warn!(error = %chain(&error), "administrative changes wait for the ledger");
             }
             tokio::time::sleep(AWAY).await;
@@ -61,28 +68,44 @@ pub(super) async fn relay(gate: Arc<Gate>, login: SecretString, stop: Cancellati
 }
 
 /// One session of the control database, until it breaks.
-async fn session(gate: &Gate, login: SecretString, aside: &mut Aside) -> Result<(), RelayError> {
+async fn session(
+    gate: &Gate,
+    login: SecretString,
+    backlog: &Backlog,
+    aside: &mut Aside,
+) -> Result<(), RelayError> {
     let mut turn = RelayTurn::connect(login).await?;
     loop {
         if turn.take().await? {
-            round(gate, &mut turn, aside).await?;
+            backlog.note(round(gate, &mut turn, aside).await?);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// One look at every outbox. One that cannot be relayed now does not hold up the others.
-async fn round(gate: &Gate, turn: &mut RelayTurn, aside: &mut Aside) -> Result<(), RelayError> {
+/// One look at every outbox. One that cannot be relayed now does not hold up the others. Says when the
+/// oldest change was made that is left.
+async fn round(
+    gate: &Gate,
+    turn: &mut RelayTurn,
+    aside: &mut Aside,
+) -> Result<Option<OffsetDateTime>, RelayError> {
     let now = Instant::now();
     aside.retain(|_, until| *until > now);
     let tenants = turn.tenants_waiting().await?;
     let outboxes = tenants.into_iter().map(Outbox::Tenant);
+    let mut left = None;
     for outbox in outboxes.chain([Outbox::Platform]) {
-        if let Err(error) = outbox.relay(gate, aside).await {
+        if let Err(error) = outbox.relay(gate, aside, &mut left).await {
             warn!(?outbox, error = %chain(&error), "administrative changes wait for the ledger");
         }
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Keeps the older of two times.
+fn note(left: &mut Option<OffsetDateTime>, found: Option<OffsetDateTime>) {
+    *left = (*left).into_iter().chain(found).min();
 }
 
 /// Whose changes.
@@ -93,7 +116,13 @@ enum Outbox {
 }
 
 impl Outbox {
-    async fn relay(self, gate: &Gate, aside: &mut Aside) -> Result<(), RelayError> {
+    /// `left` hears of the oldest change that could not be taken.
+    async fn relay(
+        self,
+        gate: &Gate,
+        aside: &mut Aside,
+        left: &mut Option<OffsetDateTime>,
+    ) -> Result<(), RelayError> {
         let mut page = Page::first(PAGE);
         let mut ledger = None;
         loop {
@@ -102,10 +131,10 @@ impl Outbox {
                 return Ok(());
             };
             page.after = Some(last.id.as_uuid());
-            let changes: Vec<_> = found
+            let (set_aside, changes): (Vec<_>, Vec<_>) = found
                 .into_iter()
-                .filter(|change| !aside.contains_key(&change.id))
-                .collect();
+                .partition(|change| aside.contains_key(&change.id));
+            note(left, set_aside.iter().map(|change| change.created_at).min());
             if changes.is_empty() {
                 continue;
             }
@@ -113,7 +142,11 @@ impl Outbox {
                 Some(ledger) => ledger,
                 none @ None => none.insert(self.ledger(gate).await?),
             };
-            self.record(gate, ledger, &changes, aside).await?;
+            let oldest = changes.iter().map(|change| change.created_at).min();
+            if let Err(error) = self.record(gate, ledger, &changes, aside).await {
+                note(left, oldest);
+                return Err(error);
+            }
         }
     }
 

@@ -161,6 +161,7 @@ async fn mutating(gate: &Gate, permitted: Box<Permitted>) -> Result<Claimed, Rec
     let mut seal = Seal::new(gate, passage)?;
     seal.commit_to_key(&key)?;
     let hashes = Hashes::of(gate, passage, &key)?;
+    seal.key_hash = hashes.key.first_chunk().copied();
     let earlier = match take(gate, &permitted, &seal, &hashes).await? {
         Taken::Ours(lease) => {
             let step = Step::Run(permitted, Some(lease));

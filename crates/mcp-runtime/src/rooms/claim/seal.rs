@@ -34,6 +34,8 @@ pub(in crate::rooms) struct Seal {
     pub(in crate::rooms) inputs: Option<NewCallInputs>,
     /// The commitment to the idempotency key of a mutating call.
     pub(in crate::rooms) key: Option<Commitment>,
+    /// A part of the keyed hash by which the database knows that key, the same for each repeat.
+    pub(in crate::rooms) key_hash: Option<[u8; 8]>,
 }
 
 impl Seal {
@@ -60,6 +62,7 @@ impl Seal {
             arguments: payload,
             inputs: None,
             key: None,
+            key_hash: None,
         })
     }
 
