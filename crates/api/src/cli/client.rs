@@ -72,7 +72,7 @@ pub fn http(server: &Url, ca_file: Option<&FilePath>) -> Result<reqwest::Client,
 /// A client for answers that may take their time, as long as something arrives within `silence`.
 ///
 /// # Errors
-/// As [`http`].
+/// As [`http()`].
 pub fn patient_http(
     server: &Url,
     ca_file: Option<&FilePath>,
