@@ -60,6 +60,32 @@ impl Forger {
     }
 }
 
+/// A client's own key, as it is registered.
+#[derive(Debug)]
+pub struct ClientKey(Forger);
+
+impl ClientKey {
+    /// The key of a seed.
+    pub fn of(seed: [u8; 32]) -> Self {
+        Self(Forger {
+            kid: "e2e".to_owned(),
+            key: SigningKey::from_bytes(&seed),
+        })
+    }
+
+    /// Its public half as a JWK.
+    pub fn jwk(&self) -> Value {
+        let x = URL_SAFE_NO_PAD.encode(self.0.key.verifying_key().as_bytes());
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": self.0.kid, "x": x})
+    }
+
+    /// An assertion with these claims (RFC 7523 §3).
+    pub fn assertion(&self, claims: &Value) -> String {
+        let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": self.0.kid});
+        self.0.sign_with(&header, claims)
+    }
+}
+
 /// The claims of a token.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 
 mod attempts;
 pub mod cli;
+pub mod client_key;
 pub mod config;
 pub mod credential;
 pub mod oauth;

@@ -38,6 +38,8 @@ kinds! {
     Grant = "grt";
     /// An OAuth client secret.
     ClientSecret = "sec";
+    /// An OAuth client's public key.
+    ClientKey = "cky";
     /// A tool of a tenant's catalog.
     Tool = "tol";
     /// One immutable version of a tenant's policy.

@@ -1,8 +1,8 @@
 //! Keys: signing, keyed hashes, envelope encryption and the random bytes of the whole platform.
 //!
 //! [`LocalKeys`] keeps them in one file, for development only: production signs and wraps with a
-//! key management service. Secret bytes never leave this crate in the clear (but for the issuer's
-//! PKCS#8 form, which the JWT code needs), never appear in `Debug`, errors or logs, and are zeroed
+//! key management service. Secret bytes never leave this crate in the clear (but for PKCS#8 forms, which
+//! the JWT code and a client's own key file need), never appear in `Debug`, errors or logs, and are zeroed
 //! when dropped. This crate must never invent a way to use a primitive: Ed25519 is RFC 8032, key
 //! ids are RFC 7638 thumbprints, encryption is C2SP XAES-256-GCM.
 

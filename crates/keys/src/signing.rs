@@ -10,6 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+use crate::{KeysError, entropy};
+
 /// The cryptographic library refused to sign or to take a key.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
@@ -41,9 +43,29 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// The machine gives no random bytes.
+    pub fn generate() -> Result<Self, KeysError> {
+        let seed = Zeroizing::new(entropy::random()?);
+        Self::from_seed(&seed).map_err(|source| KeysError::Refused { key: "new", source })
+    }
+
+    /// The key of a PKCS#8 document (RFC 8410 §7), DER.
+    ///
+    /// # Errors
+    /// It holds no Ed25519 key.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, SignError> {
+        Self::of(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(SignError::Key)?)
+    }
+
     /// The key of a seed (RFC 8032 §5.1.5).
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, SignError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(SignError::Key)?;
+        Self::of(Ed25519KeyPair::from_seed_unchecked(seed).map_err(SignError::Key)?)
+    }
+
+    fn of(pair: Ed25519KeyPair) -> Result<Self, SignError> {
         let public: [u8; 32] = pair
             .public_key()
             .as_ref()
@@ -84,8 +106,12 @@ impl SigningKey {
             .ok_or(SignError::Length { what: "signature" })
     }
 
-    /// The private key as PKCS#8 version 1 (RFC 8410 §7), DER.
-    pub(crate) fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, SignError> {
+    /// The private key as PKCS#8 version 1 (RFC 8410 §7), DER: for the file of whoever owns the key, and
+    /// for the JWT code.
+    ///
+    /// # Errors
+    /// The cryptographic library fails, for example for want of memory.
+    pub fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, SignError> {
         let document = self
             .pair
             .to_pkcs8v1()

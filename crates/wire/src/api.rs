@@ -27,8 +27,8 @@ pub use egress::{EgressAllowlist, PutEgressAllowlist};
 pub use limits::{LimitsSetting, PutLimits};
 pub use policy::{PolicyDiagnostic, PolicySeverity, PolicyStatus, PolicyVersion, PublishPolicy};
 pub use principal::{
-    ClientSecret, CreateGrant, CreatePrincipal, CreateSecret, CreatedSecret, Grant, Principal,
-    PrincipalStatus, UpdatePrincipal,
+    ClientKey, ClientSecret, CreateGrant, CreateKey, CreatePrincipal, CreateSecret, CreatedSecret,
+    DEFAULT_OVERLAP_SECONDS, Grant, Principal, PrincipalStatus, RotateSecret, UpdatePrincipal,
 };
 pub use record::Record;
 pub use role::Role;

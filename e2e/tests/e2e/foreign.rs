@@ -48,6 +48,8 @@ fn body(method: &Method, template: &str) -> Value {
         "principals" => json!({"name": "agent:nobody"}),
         "{principal}" => json!({"status": "active"}),
         "grants" => json!({"scope": "orders.read"}),
+        "keys" => json!({"jwk": {"kty": "OKP", "crv": "Ed25519",
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}),
         "tickets" => json!({
             "tool": "flag.set", "arguments": {}, "reason": "None",
             "expires_at": "2027-01-01T00:00:00Z",

@@ -18,6 +18,7 @@ mod clients;
 mod command_line;
 mod connect;
 mod crash;
+mod credentials;
 mod doors;
 mod exactly_once;
 mod faults;

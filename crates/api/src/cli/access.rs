@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use portcullis_domain::id::{Id, Principal};
+use portcullis_domain::Clock;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::client;
-use super::connection::Connection;
+use super::credentials::{Credentials, JWT_BEARER, Proof};
 use super::error::CliError;
 
 /// A token is replaced this long before it ends, or after nine tenths of a short life.
@@ -56,6 +56,10 @@ struct Request<'a> {
     resource: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_assertion_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_assertion: Option<String>,
 }
 
 /// Where tokens for an endpoint come from.
@@ -63,17 +67,10 @@ struct Request<'a> {
 pub struct Discovered {
     /// The resource's own name for itself.
     pub resource: String,
+    /// The authorization server's own name for itself.
+    pub issuer: String,
     /// Where to ask for tokens.
     pub token_endpoint: Url,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Copy)]
-pub struct Credentials<'a> {
-    /// The OAuth client id.
-    pub client_id: Id<Principal>,
-    /// The OAuth client secret.
-    pub client_secret: &'a SecretString,
 }
 
 /// Finds out where tokens for an MCP endpoint come from.
@@ -102,6 +99,7 @@ pub async fn discover(http: &reqwest::Client, endpoint: &Url) -> Result<Discover
     client::check(&server.token_endpoint)?;
     Ok(Discovered {
         resource: resource.resource,
+        issuer: server.issuer,
         token_endpoint: server.token_endpoint,
     })
 }
@@ -113,17 +111,28 @@ pub async fn discover(http: &reqwest::Client, endpoint: &Url) -> Result<Discover
 pub async fn request(
     http: &reqwest::Client,
     from: &Discovered,
-    who: Credentials<'_>,
+    who: &Credentials,
     scope: Option<&str>,
+    clock: &dyn Clock,
 ) -> Result<Value, CliError> {
-    let request = http
-        .post(from.token_endpoint.clone())
-        .basic_auth(who.client_id, Some(who.client_secret.expose_secret()))
-        .form(&Request {
-            grant_type: "client_credentials",
-            resource: &from.resource,
-            scope,
-        });
+    let mut form = Request {
+        grant_type: "client_credentials",
+        resource: &from.resource,
+        scope,
+        client_assertion_type: None,
+        client_assertion: None,
+    };
+    let mut request = http.post(from.token_endpoint.clone());
+    match &who.proof {
+        Proof::Secret(secret) => {
+            request = request.basic_auth(who.client_id, Some(secret.expose_secret()));
+        }
+        Proof::Key(key) => {
+            form.client_assertion_type = Some(JWT_BEARER);
+            form.client_assertion = Some(key.assertion(who.client_id, &from.issuer, clock)?);
+        }
+    }
+    let request = request.form(&form);
     let (status, _, body) = client::exchange(&from.token_endpoint, request).await?;
     if status.is_success() {
         return read(&from.token_endpoint, status, &body);
@@ -176,19 +185,28 @@ struct Kept {
 
 /// One principal's access to one endpoint. Tokens are shared by all calls and renewed in time.
 #[derive(Debug)]
-pub struct Access {
+pub struct Access<'a> {
     http: reqwest::Client,
-    connection: Connection,
+    endpoint: Url,
+    who: Credentials,
+    clock: &'a dyn Clock,
     discovered: OnceCell<Discovered>,
     kept: Mutex<Option<Kept>>,
 }
 
-impl Access {
+impl<'a> Access<'a> {
     /// Asks nobody yet.
-    pub fn new(http: reqwest::Client, connection: Connection) -> Self {
+    pub fn new(
+        http: reqwest::Client,
+        endpoint: Url,
+        who: Credentials,
+        clock: &'a dyn Clock,
+    ) -> Self {
         Self {
             http,
-            connection,
+            endpoint,
+            who,
+            clock,
             discovered: OnceCell::new(),
             kept: Mutex::new(None),
         }
@@ -196,7 +214,7 @@ impl Access {
 
     /// Where the calls go.
     pub const fn endpoint(&self) -> &Url {
-        &self.connection.url
+        &self.endpoint
     }
 
     /// A token that lasts a while yet.
@@ -230,13 +248,9 @@ impl Access {
         // The old one is not offered again, whatever becomes of the new one.
         *kept = None;
         let discovered = self.discovered.get_or_try_init(|| self.discover()).await?;
-        let who = Credentials {
-            client_id: self.connection.client_id,
-            client_secret: &self.connection.client_secret,
-        };
         // Its life begins before it arrives, never after.
         let asked = Instant::now();
-        let issued = request(&self.http, discovered, who, None).await?;
+        let issued = request(&self.http, discovered, &self.who, None, self.clock).await?;
         let Ok(Issued {
             access_token,
             expires_in,

@@ -10,6 +10,7 @@ pub mod claim;
 pub mod client;
 pub mod connect;
 pub mod connection;
+pub mod credentials;
 pub mod egress;
 pub mod error;
 pub mod grant;

@@ -1,5 +1,7 @@
 //! `portcullis principal`.
 
+mod key;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -8,7 +10,7 @@ use portcullis_domain::id::{ClientSecret as SecretKind, Id};
 use portcullis_domain::{Jurisdiction, PrincipalName};
 use portcullis_wire::api::{
     ClientSecret, CreatePrincipal, CreateSecret, CreatedSecret, Principal, PrincipalStatus,
-    UpdatePrincipal,
+    RotateSecret, UpdatePrincipal,
 };
 use secrecy::SecretString;
 
@@ -16,6 +18,7 @@ use super::error::CliError;
 use super::operator::ClientCredentials;
 use super::output;
 use super::session::{Session, write_secret};
+pub use key::KeyCommand;
 
 /// Which principal.
 #[derive(Debug, Args)]
@@ -56,6 +59,9 @@ pub enum Command {
     /// Client secrets of a principal
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Public keys by which a principal proves who it is without a secret (`private_key_jwt`)
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// What can be done with client secrets.
@@ -67,6 +73,24 @@ pub enum SecretCommand {
         #[command(flatten)]
         which: Which,
         /// How long it works, e.g. 90d [default: until revoked]
+        #[arg(long, value_name = "LIFETIME")]
+        expires_in: Option<humantime::Duration>,
+        /// Write the secret to this new file instead of standard output
+        #[arg(long, value_name = "FILE", conflicts_with = "save")]
+        out: Option<PathBuf>,
+        /// Keep the secret in the operator file, for `portcullis token`
+        #[arg(long)]
+        save: bool,
+    },
+    /// Put a new secret in the place of all others, which go on working for a while
+    Rotate {
+        /// Which principal
+        #[command(flatten)]
+        which: Which,
+        /// How long the others go on working, 30d at most; 0s ends them at once
+        #[arg(long, value_name = "DURATION", default_value = "24h")]
+        overlap: humantime::Duration,
+        /// How long the new one works, e.g. 90d [default: until revoked]
         #[arg(long, value_name = "LIFETIME")]
         expires_in: Option<humantime::Duration>,
         /// Write the secret to this new file instead of standard output
@@ -132,12 +156,18 @@ pub async fn run(command: Command, mut session: Session<'_>) -> Result<(), CliEr
         Command::Suspend(which) => set_status(which, PrincipalStatus::Suspended, session).await,
         Command::Activate(which) => set_status(which, PrincipalStatus::Active, session).await,
         Command::Secret(command) => secret(command, session).await,
+        Command::Key(command) => key::run(command, session).await,
     }
 }
 
 impl Which {
     fn path(&self) -> [&str; 4] {
         ["tenants", &self.tenant, "principals", &self.principal]
+    }
+
+    fn keys(&self) -> [&str; 5] {
+        let [tenants, tenant, principals, principal] = self.path();
+        [tenants, tenant, principals, principal, "keys"]
     }
 
     fn secrets(&self) -> [&str; 5] {
@@ -174,11 +204,24 @@ async fn secret(command: SecretCommand, mut session: Session<'_>) -> Result<(), 
             };
             let client = session.client(Some(&which.tenant))?;
             let created: CreatedSecret = client.post(&which.secrets(), &body).await?.value;
-            if save {
-                let principal: Principal = client.get(&which.path()).await?.value;
-                return keep(&which.tenant, principal.name, created, session);
-            }
-            show(created, out, session)
+            hand_over(&which, created, out, save, session).await
+        }
+        SecretCommand::Rotate {
+            which,
+            overlap,
+            expires_in,
+            out,
+            save,
+        } => {
+            let expires_at = expires_in.map(|lifetime| session.end_of(lifetime));
+            let body = RotateSecret {
+                overlap_seconds: u32::try_from(overlap.as_secs()).unwrap_or(u32::MAX),
+                expires_at: expires_at.transpose()?,
+            };
+            let client = session.client(Some(&which.tenant))?;
+            let path = [&which.secrets()[..], &["rotate"]].concat();
+            let created: CreatedSecret = client.post(&path, &body).await?.value;
+            hand_over(&which, created, out, save, session).await
         }
         SecretCommand::List(which) => {
             let client = session.client(Some(&which.tenant))?;
@@ -201,6 +244,22 @@ async fn secret(command: SecretCommand, mut session: Session<'_>) -> Result<(), 
             session.output.hint(&format!("Revoked {id}"))
         }
     }
+}
+
+/// Gives a new secret to whoever asked for it, in the way that was asked for.
+async fn hand_over(
+    which: &Which,
+    created: CreatedSecret,
+    out: Option<PathBuf>,
+    save: bool,
+    session: Session<'_>,
+) -> Result<(), CliError> {
+    if save {
+        let client = session.client(Some(&which.tenant))?;
+        let principal: Principal = client.get(&which.path()).await?.value;
+        return keep(&which.tenant, principal.name, created, session);
+    }
+    show(created, out, session)
 }
 
 fn keep(

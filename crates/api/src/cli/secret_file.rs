@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::platform::write_private;
 
@@ -85,11 +85,33 @@ pub fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::
     serializer.serialize_str(secret.expose_secret())
 }
 
-/// Reads a file.
+/// A secret that such a file may go without.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Exposed(#[serde(serialize_with = "expose")] pub SecretString);
+
+/// Reads a JSON file.
 ///
 /// # Errors
 /// There is none, others can read it, or it is not in its form.
 pub fn load<T: DeserializeOwned>(kind: &'static Kind, path: &Path) -> Result<T, SecretFileError> {
+    let text = read(kind, path)?;
+    serde_json::from_str(&text).map_err(|error| SecretFileError::Malformed {
+        kind,
+        path: path.to_owned(),
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+/// Reads a file's text.
+///
+/// # Errors
+/// There is none, others can read it, or it is no text.
+pub fn read(
+    kind: &'static Kind,
+    path: &Path,
+) -> Result<zeroize::Zeroizing<String>, SecretFileError> {
     let io = |source| SecretFileError::Io {
         action: "read",
         kind,
@@ -111,12 +133,7 @@ pub fn load<T: DeserializeOwned>(kind: &'static Kind, path: &Path) -> Result<T, 
     }
     let mut text = zeroize::Zeroizing::new(String::new());
     file.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
-    serde_json::from_str(&text).map_err(|error| SecretFileError::Malformed {
-        kind,
-        path: path.to_owned(),
-        line: error.line(),
-        column: error.column(),
-    })
+    Ok(text)
 }
 
 /// Writes a file whole or not at all, readable by its owner alone.

@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::error::CliError;
 use super::operator::{FILE_NAME, OperatorFile};
 use super::output::Output;
+use super::secret_file::Exposed;
 
 const MAX_TOKEN_BYTES: u64 = 4_096;
 
@@ -70,6 +71,11 @@ impl<'a> Session<'a> {
             clock,
             output,
         }
+    }
+
+    /// What tells the time.
+    pub const fn clock(&self) -> &'a dyn Clock {
+        self.clock
     }
 
     /// Where the operator file is.
@@ -148,7 +154,8 @@ impl<'a> Session<'a> {
         Ok(Connection {
             url: client::below(&self.server()?, &["t", tenant, "mcp"])?,
             client_id: client.client_id,
-            client_secret: client.client_secret.clone(),
+            client_secret: Some(Exposed(client.client_secret.clone())),
+            private_key_file: None,
             ca_file: self.ca_file(),
         })
     }

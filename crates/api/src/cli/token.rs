@@ -7,11 +7,11 @@ use clap::Args;
 use http::StatusCode;
 use portcullis_domain::PrincipalName;
 use portcullis_domain::id::{Id, Principal};
-use secrecy::SecretString;
 use serde_json::Value;
 
-use super::access::{self, Credentials};
+use super::access;
 use super::client;
+use super::credentials::{Credentials, PrivateKey, Proof};
 use super::error::CliError;
 use super::session::{Session, read_secret};
 
@@ -25,11 +25,14 @@ pub struct Arguments {
     #[arg(long, required_unless_present = "client_id")]
     principal: Option<PrincipalName>,
     /// The OAuth client id (the principal's id), instead of the operator file's
-    #[arg(long, requires = "client_secret_file", conflicts_with = "principal")]
+    #[arg(long, requires = "proof", conflicts_with = "principal")]
     client_id: Option<Id<Principal>>,
     /// A file that holds the client secret
-    #[arg(long, value_name = "FILE", requires = "client_id")]
+    #[arg(long, value_name = "FILE", group = "proof", requires = "client_id")]
     client_secret_file: Option<PathBuf>,
+    /// A file that holds the client's own key, an Ed25519 key in PKCS#8 PEM
+    #[arg(long, value_name = "FILE", group = "proof", requires = "client_id")]
+    private_key: Option<PathBuf>,
     /// Ask for these scopes only, separated by spaces [default: all that are granted]
     #[arg(long)]
     scope: Option<String>,
@@ -41,15 +44,12 @@ pub struct Arguments {
 /// There are no credentials, or the server refuses or cannot be reached.
 pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), CliError> {
     let server = session.server()?;
-    let (client_id, secret) = credentials(&arguments, &session)?;
+    let who = credentials(&arguments, &session)?;
     let http = client::http(&server, session.ca_file().as_deref())?;
     let endpoint = client::below(&server, &["t", &arguments.tenant, "mcp"])?;
     let discovered = access::discover(&http, &endpoint).await?;
-    let who = Credentials {
-        client_id,
-        client_secret: &secret,
-    };
-    let response = access::request(&http, &discovered, who, arguments.scope.as_deref()).await?;
+    let scope = arguments.scope.as_deref();
+    let response = access::request(&http, &discovered, &who, scope, session.clock()).await?;
     if session.output.is_json() {
         return session.output.value(&response, |_| String::new());
     }
@@ -59,18 +59,31 @@ pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), C
     }
 }
 
-fn credentials(
+fn credentials(arguments: &Arguments, session: &Session<'_>) -> Result<Credentials, CliError> {
+    let given = (&arguments.client_secret_file, &arguments.private_key);
+    let proof = match given {
+        (Some(path), _) => Proof::Secret(read_secret(path, "pcs_")?),
+        (None, Some(path)) => Proof::Key(PrivateKey::read(path)?),
+        (None, None) => return session_credentials(arguments, session),
+    };
+    match arguments.client_id {
+        Some(client_id) => Ok(Credentials { client_id, proof }),
+        None => Err(CliError::Usage(
+            "name the client with --client-id".to_owned(),
+        )),
+    }
+}
+
+fn session_credentials(
     arguments: &Arguments,
     session: &Session<'_>,
-) -> Result<(Id<Principal>, SecretString), CliError> {
-    if let (Some(id), Some(path)) = (arguments.client_id, &arguments.client_secret_file) {
-        return Ok((id, read_secret(path, "pcs_")?));
-    }
+) -> Result<Credentials, CliError> {
     let Some(name) = &arguments.principal else {
         return Err(CliError::Usage(
-            "name a principal with --principal, or --client-id and --client-secret-file".to_owned(),
+            "name a principal with --principal, or --client-id with --client-secret-file or \
+             --private-key"
+                .to_owned(),
         ));
     };
-    let known = session.connection(&arguments.tenant, name)?;
-    Ok((known.client_id, known.client_secret))
+    session.connection(&arguments.tenant, name)?.credentials()
 }

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
-use portcullis_domain::id::{ClientSecret, Id, Principal, Tenant};
+use portcullis_domain::id::{ClientKey, ClientSecret, Id, Principal, Tenant};
 use portcullis_domain::{PrincipalName, Scope};
+use portcullis_mcp_runtime::token::AssertionUse;
 use time::OffsetDateTime;
 
 /// A client as the database has it.
@@ -23,6 +24,30 @@ pub struct Client {
     pub active: bool,
     /// Its secrets, expired ones too.
     pub secrets: Vec<StoredSecret>,
+    /// Its public keys, expired ones too.
+    pub keys: Vec<StoredKey>,
+}
+
+/// A client's public key that is not revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// Its id.
+    pub id: Id<ClientKey>,
+    /// What assertions name it by.
+    pub kid: String,
+    /// The key as a JWK.
+    pub jwk: String,
+    /// When it stops counting.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// By what a client proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A secret.
+    Secret(Id<ClientSecret>),
+    /// An assertion that the key verifies.
+    Key(Id<ClientKey>),
 }
 
 /// A client secret that is not revoked, as the database has it.
@@ -67,11 +92,20 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// somebody has, so that the time of an answer does not tell the two apart.
     fn client(&self, id: Id<Principal>) -> BoxFuture<'_, Result<Option<Client>, DirectoryError>>;
 
-    /// Notes that a client proved itself by a secret, and gives its grants.
+    /// Notes the use of a client's assertion. Among any number of uses of one id, on whichever replicas, it is the
+    /// first exactly once.
+    fn first_use<'a>(
+        &'a self,
+        client: &'a Client,
+        assertion: &'a AssertionUse,
+        now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<bool, DirectoryError>>;
+
+    /// Notes that a client proved itself, and gives its grants.
     fn proved<'a>(
         &'a self,
         client: &'a Client,
-        by: Id<ClientSecret>,
+        by: Proof,
         now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Vec<ClientGrant>, DirectoryError>>;
 }

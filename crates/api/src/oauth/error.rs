@@ -83,8 +83,9 @@ impl OAuthError {
             Self::InvalidClient => (
                 "invalid_client",
                 Some(
-                    "the client is unknown or suspended, or its secret is wrong or expired: send \
-                     the client id and a current client secret",
+                    "the client is unknown or suspended, or its secret or assertion is wrong, \
+                     expired or used before: send the client id and a current client secret, or a \
+                     fresh assertion that a registered key signed",
                 ),
             ),
             Self::UnsupportedGrantType => (

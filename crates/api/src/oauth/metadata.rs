@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use portcullis_domain::TenantSlug;
+use portcullis_mcp_runtime::token::Algorithm;
 use portcullis_wire::{Problem, Slug};
 use serde::Serialize;
 
@@ -42,7 +43,8 @@ struct AuthorizationServer<'a> {
     token_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; 1],
-    token_endpoint_auth_methods_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// Required by the standard; there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
 }
@@ -77,10 +79,15 @@ pub(super) async fn authorization_server(State(oauth): State<Arc<OAuth>>) -> Res
     let issuer = oauth.settings.public_url.as_str();
     Json(AuthorizationServer {
         issuer,
-        token_endpoint: format!("{issuer}/oauth/token"),
+        token_endpoint: oauth.token_endpoint(),
         jwks_uri: format!("{issuer}/oauth/jwks.json"),
         grant_types_supported: ["client_credentials"],
-        token_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+        token_endpoint_auth_methods_supported: [
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        token_endpoint_auth_signing_alg_values_supported: Algorithm::ALL.map(Algorithm::as_str),
         response_types_supported: [],
     })
     .into_response()

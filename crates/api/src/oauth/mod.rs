@@ -8,6 +8,7 @@
 //! `serve` builds an [`OAuth`] with [`OAuth::new`] over the control store, and merges [`router`] into its own. Requests have
 //! to carry `axum::extract::ConnectInfo<SocketAddr>`.
 
+mod client;
 mod directory;
 mod error;
 mod grant;
@@ -37,7 +38,9 @@ use portcullis_mcp_runtime::token::{MAX_LIFETIME, TrustedProxies};
 use time::Duration;
 
 use crate::attempts::Attempts;
-pub use directory::{Client, ClientGrant, Directory, DirectoryError, StoredSecret};
+pub use directory::{
+    Client, ClientGrant, Directory, DirectoryError, Proof, StoredKey, StoredSecret,
+};
 
 /// The largest token request that is read.
 const MAX_REQUEST_BYTES: usize = 8 * 1024;
@@ -108,6 +111,11 @@ impl OAuth {
             settings,
             attempts: Attempts::new(),
         })
+    }
+
+    /// Where tokens are asked for.
+    fn token_endpoint(&self) -> String {
+        format!("{}/oauth/token", self.settings.public_url)
     }
 
     /// The resource identifier of a tenant, which its tokens have as `aud`.

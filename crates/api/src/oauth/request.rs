@@ -29,10 +29,25 @@ pub(super) struct TokenRequest {
 
 /// What a client shows of itself.
 #[derive(Debug)]
-pub(super) struct Credentials {
+pub(super) enum Credentials {
+    /// Its id and a secret (RFC 6749 §2.3.1).
+    Secret(SecretCredentials),
+    /// An assertion that its key signed (RFC 7523 §2.2), and the id that it may name beside it.
+    Assertion {
+        client_id: Option<String>,
+        assertion: String,
+    },
+}
+
+/// A client's id and a secret.
+#[derive(Debug)]
+pub(super) struct SecretCredentials {
     pub(super) client_id: String,
     pub(super) client_secret: SecretString,
 }
+
+/// The one type of client assertion that there is (RFC 7523 §2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 impl TokenRequest {
     /// Reads a request.
@@ -102,8 +117,34 @@ impl Form {
     }
 }
 
-/// The one place in which credentials stand: the header or the body.
+/// The one way in which a client shows who it is.
 fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Credentials, OAuthError> {
+    let kind = form.take("client_assertion_type");
+    let Some(assertion) = form.take("client_assertion") else {
+        if kind.is_some() {
+            return Err(OAuthError::InvalidRequest("client_assertion is missing"));
+        }
+        return secret(headers, form).map(Credentials::Secret);
+    };
+    if kind.as_deref() != Some(JWT_BEARER) {
+        return Err(OAuthError::InvalidRequest(
+            "client_assertion_type is urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        ));
+    }
+    // RFC 6749 §2.3: never more than one way in a request.
+    if headers.contains_key(AUTHORIZATION) || form.take("client_secret").is_some() {
+        return Err(OAuthError::InvalidRequest(
+            "a client shows who it is in one way: by an assertion or by a secret, not by both",
+        ));
+    }
+    Ok(Credentials::Assertion {
+        client_id: form.take("client_id"),
+        assertion,
+    })
+}
+
+/// The one place in which a secret stands: the header or the body.
+fn secret(headers: &HeaderMap, form: &mut Form) -> Result<SecretCredentials, OAuthError> {
     let in_body = (form.take("client_id"), form.take("client_secret"));
     let mut values = headers.get_all(AUTHORIZATION).iter();
     match (values.next(), values.next(), in_body) {
@@ -124,7 +165,7 @@ fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Credentials, OAut
             }
             Ok(credentials)
         }
-        (None, _, (Some(client_id), Some(client_secret))) => Ok(Credentials {
+        (None, _, (Some(client_id), Some(client_secret))) => Ok(SecretCredentials {
             client_id,
             client_secret: client_secret.into(),
         }),
@@ -133,7 +174,7 @@ fn credentials(headers: &HeaderMap, form: &mut Form) -> Result<Credentials, OAut
 }
 
 /// `Basic` with both halves form-encoded (RFC 6749 §2.3.1).
-fn basic(header: &HeaderValue) -> Option<Credentials> {
+fn basic(header: &HeaderValue) -> Option<SecretCredentials> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return None;
@@ -141,7 +182,7 @@ fn basic(header: &HeaderValue) -> Option<Credentials> {
     let pair = STANDARD.decode(encoded.trim_start_matches(' ')).ok()?;
     let pair = String::from_utf8(pair).ok()?;
     let (id, secret) = pair.split_once(':')?;
-    Some(Credentials {
+    Some(SecretCredentials {
         client_id: form_decoded(id)?,
         client_secret: form_decoded(secret)?.into(),
     })

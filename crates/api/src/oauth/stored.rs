@@ -2,13 +2,17 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use portcullis_domain::id::{ClientSecret, Id, Principal};
+use portcullis_domain::id::{Id, Principal};
+use portcullis_mcp_runtime::token::AssertionUse;
+use portcullis_store::bindings::{self, Bound, TokenUse};
 use portcullis_store::principals::PrincipalStatus;
 use portcullis_store::{ControlStore, StoreError, clients, grants, principals, tenants};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::directory::{Client, ClientGrant, Directory, DirectoryError, StoredSecret};
+use super::directory::{
+    Client, ClientGrant, Directory, DirectoryError, Proof, StoredKey, StoredSecret,
+};
 
 impl Directory for ControlStore {
     fn client(&self, id: Id<Principal>) -> BoxFuture<'_, Result<Option<Client>, DirectoryError>> {
@@ -17,10 +21,21 @@ impl Directory for ControlStore {
             .boxed()
     }
 
+    fn first_use<'a>(
+        &'a self,
+        client: &'a Client,
+        assertion: &'a AssertionUse,
+        now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<bool, DirectoryError>> {
+        bound_now(self, client, assertion, now)
+            .map(|first| first.map_err(|error| DirectoryError(Box::new(error))))
+            .boxed()
+    }
+
     fn proved<'a>(
         &'a self,
         client: &'a Client,
-        by: Id<ClientSecret>,
+        by: Proof,
         now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Vec<ClientGrant>, DirectoryError>> {
         live_grants(self, client, by, now)
@@ -29,7 +44,32 @@ impl Directory for ControlStore {
     }
 }
 
-/// Asks the same four questions whether the client exists or not. For one that does not, three of
+/// Binds the assertion's id, as those of access tokens are bound at their first use.
+async fn bound_now(
+    store: &ControlStore,
+    client: &Client,
+    assertion: &AssertionUse,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let mut tx = store.begin(client.tenant).await?;
+    let used = TokenUse {
+        // No issuer of access tokens has this name: those are URLs.
+        iss: &format!("client:{}", client.principal),
+        jti: &assertion.token_id,
+        // Each use is as good as another: only the first counts.
+        binding: &[0],
+        kind: "client-assertion",
+        expires_at: assertion.expires_at,
+    };
+    let bound = bindings::bind_or_compare(&mut tx, used, now).await?;
+    tx.commit().await?;
+    Ok(match bound {
+        Bound::First => true,
+        Bound::Same | Bound::Different => false,
+    })
+}
+
+/// Asks the same five questions whether the client exists or not. For one that does not, four of
 /// them go to a tenant that does not either.
 async fn find(store: &ControlStore, id: Id<Principal>) -> Result<Option<Client>, StoreError> {
     let tenant = {
@@ -46,6 +86,7 @@ async fn find(store: &ControlStore, id: Id<Principal>) -> Result<Option<Client>,
     };
     let principal = principals::get(&mut tx, id).await?;
     let secrets = clients::list_secrets(&mut tx, id).await?;
+    let keys = clients::list_keys(&mut tx, id).await?;
     Ok(row.zip(principal).map(|(row, principal)| Client {
         tenant: row.id,
         tenant_slug: row.slug,
@@ -64,17 +105,30 @@ async fn find(store: &ControlStore, id: Id<Principal>) -> Result<Option<Client>,
                 expires_at: secret.expires_at,
             })
             .collect(),
+        keys: keys
+            .into_iter()
+            .filter(|key| key.revoked_at.is_none())
+            .map(|key| StoredKey {
+                id: key.id,
+                kid: key.kid,
+                jwk: key.jwk,
+                expires_at: key.expires_at,
+            })
+            .collect(),
     }))
 }
 
 async fn live_grants(
     store: &ControlStore,
     client: &Client,
-    by: Id<ClientSecret>,
+    by: Proof,
     now: OffsetDateTime,
 ) -> Result<Vec<ClientGrant>, StoreError> {
     let mut tx = store.begin(client.tenant).await?;
-    clients::touch_secret(&mut tx, by, now).await?;
+    match by {
+        Proof::Secret(id) => clients::touch_secret(&mut tx, id, now).await?,
+        Proof::Key(id) => clients::touch_key(&mut tx, id, now).await?,
+    }
     let live = grants::live(&mut tx, client.principal, now).await?;
     tx.commit().await?;
     Ok(live

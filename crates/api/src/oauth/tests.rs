@@ -1,11 +1,12 @@
 //! The endpoints from outside, over a directory in memory; tokens are held against the verifier that
 //! room 1 uses.
 
+mod assertions;
 mod documents;
 mod issued;
 mod refused;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,14 +25,15 @@ use portcullis_domain::ManualClock;
 use portcullis_domain::id::{ClientSecret, Id, Principal, Tenant};
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::switchboard::Switchboard;
-use portcullis_mcp_runtime::token::TrustedProxies;
+use portcullis_mcp_runtime::token::{AssertionUse, TrustedProxies};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::{
-    Client, ClientGrant, Directory, DirectoryError, OAuth, OAuthSettings, StoredSecret, router,
+    Client, ClientGrant, Directory, DirectoryError, OAuth, OAuthSettings, Proof, StoredSecret,
+    router,
 };
 use crate::credential;
 
@@ -46,8 +48,10 @@ pub(super) const PEER: &str = "192.0.2.1:4711";
 pub(super) struct MemoryDirectory {
     pub(super) clients: Mutex<HashMap<Id<Principal>, Client>>,
     pub(super) grants: Mutex<Vec<ClientGrant>>,
+    /// The ids of assertions that were used.
+    pub(super) assertions: Mutex<HashSet<(Id<Principal>, String)>>,
     /// By which secrets clients proved themselves.
-    pub(super) proofs: Mutex<Vec<Id<ClientSecret>>>,
+    pub(super) proofs: Mutex<Vec<Proof>>,
     pub(super) asked: AtomicUsize,
     pub(super) broken: AtomicBool,
 }
@@ -71,10 +75,24 @@ impl Directory for MemoryDirectory {
         .boxed()
     }
 
+    fn first_use<'a>(
+        &'a self,
+        client: &'a Client,
+        assertion: &'a AssertionUse,
+        _now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<bool, DirectoryError>> {
+        async move {
+            self.ask()?;
+            let used = (client.principal, assertion.token_id.clone());
+            Ok(self.assertions.lock().unwrap().insert(used))
+        }
+        .boxed()
+    }
+
     fn proved<'a>(
         &'a self,
         _client: &'a Client,
-        by: Id<ClientSecret>,
+        by: Proof,
         _now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Vec<ClientGrant>, DirectoryError>> {
         async move {
@@ -185,6 +203,7 @@ impl Server {
                 hash: credential::hash(SECRET),
                 expires_at: None,
             }],
+            keys: Vec::new(),
         };
         let directory = Arc::new(MemoryDirectory {
             clients: Mutex::new(HashMap::from([(client_id(1), client)])),

@@ -10,20 +10,13 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use portcullis_domain::Scope;
-use portcullis_domain::id::{ClientSecret, Id, Principal};
-use secrecy::ExposeSecret;
 use serde::Serialize;
-use subtle::ConstantTimeEq;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::OAuth;
-use super::directory::{Client, StoredSecret};
 use super::error::OAuthError;
 use super::grant;
 use super::mint::{self, Terms};
-use super::request::{Credentials, TokenRequest};
-use crate::credential;
+use super::request::TokenRequest;
 
 /// RFC 6749 §5.1.
 #[derive(Serialize)]
@@ -73,7 +66,7 @@ impl OAuth {
             .check(address, now)
             .map_err(OAuthError::TooMany)?;
         let request = TokenRequest::read(uri, headers, body)?;
-        let (client, secret) = self.client(&request.credentials, address, now).await?;
+        let (client, proof) = self.client(&request.credentials, address, now).await?;
         if request.grant_type != "client_credentials" {
             return Err(OAuthError::UnsupportedGrantType);
         }
@@ -91,7 +84,7 @@ impl OAuth {
         self.attempts
             .issuing(client.principal, now)
             .map_err(OAuthError::TooMany)?;
-        let grants = self.directory.proved(&client, secret, now).await?;
+        let grants = self.directory.proved(&client, proof, now).await?;
         let granted = grant::decide(&grants, request.scope.as_deref(), request.purpose, now)?;
         let terms = Terms {
             issuer: &self.settings.public_url,
@@ -110,44 +103,4 @@ impl OAuth {
             scope: Scope::join(&granted.scopes),
         })
     }
-
-    /// The client that the credentials prove, and the secret that proves it. Every failure is the
-    /// same refusal, after the same questions to the directory and the same comparisons.
-    async fn client(
-        &self,
-        credentials: &Credentials,
-        address: IpAddr,
-        now: OffsetDateTime,
-    ) -> Result<(Client, Id<ClientSecret>), OAuthError> {
-        let named: Option<Id<Principal>> = credentials.client_id.parse().ok();
-        // Nothing is ever minted with this id.
-        let asked = named.unwrap_or(Id::from_row(Uuid::nil()));
-        let found = self.directory.client(asked).await?;
-        let secrets = found.as_ref().map_or(&[][..], |client| &client.secrets);
-        let proof = shown_one(credentials, secrets, now);
-        match (found, proof) {
-            (Some(client), Some(secret)) if client.active => Ok((client, secret)),
-            (Some(_) | None, Some(_) | None) => {
-                self.attempts
-                    .failed(address, named, now)
-                    .map_err(OAuthError::TooMany)?;
-                Err(OAuthError::InvalidClient)
-            }
-        }
-    }
-}
-
-/// The secret that was shown, if it is one that counts. Every secret is compared, each in constant
-/// time.
-fn shown_one(
-    credentials: &Credentials,
-    secrets: &[StoredSecret],
-    now: OffsetDateTime,
-) -> Option<Id<ClientSecret>> {
-    let shown = credential::hash(credentials.client_secret.expose_secret());
-    secrets.iter().fold(None, |proof, secret| {
-        let counts = secret.expires_at.is_none_or(|end| now < end);
-        let same = bool::from(shown.ct_eq(&secret.hash));
-        proof.or((same && counts).then_some(secret.id))
-    })
 }

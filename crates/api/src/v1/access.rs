@@ -66,8 +66,16 @@ actions! {
     SecretRead = "secret.read": Owner Operator Auditor;
     /// Create a client secret.
     SecretCreate = "secret.create": Owner Operator;
+    /// Put a new client secret in the place of all others.
+    SecretRotate = "secret.rotate": Owner Operator;
     /// Revoke a client secret.
     SecretRevoke = "secret.revoke": Owner Operator;
+    /// See which public keys a client has.
+    KeyRead = "key.read": Owner Operator Auditor;
+    /// Register a client's public key.
+    KeyCreate = "key.create": Owner Operator;
+    /// Revoke a client's public key.
+    KeyRevoke = "key.revoke": Owner Operator;
     /// See grants.
     GrantRead = "grant.read": Owner Operator Approver Auditor Viewer;
     /// Grant a scope.

@@ -17,6 +17,7 @@ mod frame;
 mod grants;
 pub mod idempotency;
 pub mod input;
+mod keys;
 mod limits;
 mod openapi;
 pub mod outputs;
@@ -95,7 +96,10 @@ fn principal_routes() -> OpenApiRouter<State> {
         .routes(routes!(principals::list, principals::create))
         .routes(routes!(principals::get, principals::update))
         .routes(routes!(secrets::list, secrets::create))
+        .routes(routes!(secrets::rotate))
         .routes(routes!(secrets::revoke))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
         .routes(routes!(grants::list, grants::create))
         .routes(routes!(grants::revoke))
 }

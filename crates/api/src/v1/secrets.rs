@@ -5,9 +5,10 @@ use axum::extract;
 use axum::response::{IntoResponse, Response};
 use portcullis_domain::id::{ClientSecret as SecretKind, Id};
 use portcullis_store::clients::{self, SecretRow};
-use portcullis_wire::api::{ClientSecret, CreateSecret, CreatedSecret, Page};
+use portcullis_wire::api::{ClientSecret, CreateSecret, CreatedSecret, Page, RotateSecret};
 use secrecy::ExposeSecret;
 use serde_json::json;
+use time::Duration;
 
 use super::State;
 use super::access::{Action, act};
@@ -25,6 +26,8 @@ use crate::credential::NewSecret;
 
 /// How many secrets of one principal may work at once: enough to rotate.
 const MAX_LIVE: usize = 10;
+/// The longest that rotated secrets go on working.
+const MAX_OVERLAP_SECONDS: u32 = 30 * 86_400;
 
 fn view(row: SecretRow) -> ClientSecret {
     ClientSecret {
@@ -126,6 +129,92 @@ pub(super) async fn create(
     };
     change.commit(tx, &state, caller).await?;
     Ok(answer.into_response())
+}
+
+/// Rotate a client's secrets
+///
+/// Makes a new secret and gives the others an end: together or not at all. The answer shows the new
+/// one, once. With an overlap of 0 the others end at once.
+#[utoipa::path(
+    post,
+    path = "/tenants/{tenant}/principals/{principal}/secrets/rotate",
+    operation_id = "rotateSecret",
+    tag = "principals",
+    params(
+        ("tenant" = String, Path, description = "The tenant's slug or id"),
+        ("principal" = String, Path, description = "The principal's id or name"),
+    ),
+    request_body = RotateSecret,
+    responses((status = 201, description = "Created", body = CreatedSecret))
+)]
+pub(super) async fn rotate(
+    permit: Permit<act::SecretRotate>,
+    extract::State(state): extract::State<State>,
+    Name((tenant, principal)): Name<(String, String)>,
+    post: Post,
+    body: JsonBody<RotateSecret>,
+) -> Result<Response, ApiError> {
+    let caller = permit.caller();
+    let RotateSecret {
+        overlap_seconds,
+        expires_at,
+    } = body.value;
+    let Scope { mut tx, .. } = permit.open(&state, &tenant).await?;
+    let principal = named(&mut tx, &principal).await?;
+    let open = match post.claim(&mut tx, caller, body.digest, &state).await? {
+        Attempt::Answered(response) => return Ok(response),
+        Attempt::Open(open) => open,
+    };
+    let now = state.now();
+    check_future("expires_at", expires_at, now)?;
+    let overlap = overlap(overlap_seconds)?;
+    let live = clients::live_secrets(&mut tx, principal.id, now).await?;
+    if live.len() >= MAX_LIVE && !overlap.is_zero() {
+        return Err(ApiError::Conflict {
+            detail: format!("{MAX_LIVE} secrets of this principal work already"),
+            remedy: "Revoke those that are no longer used, or rotate with an overlap of 0",
+        });
+    }
+    let id = state.mint()?;
+    let secret = NewSecret::client_secret(secret_bytes()?);
+    clients::create_secret(&mut tx, id, principal.id, &secret.hash, expires_at, now).await?;
+    let end = now.saturating_add(overlap);
+    let mut retired = Vec::new();
+    if overlap.is_zero() {
+        for old in live {
+            clients::revoke_secret(&mut tx, old.id, now).await?;
+            retired.push(old.id);
+        }
+    } else {
+        retired = clients::retire_secrets(&mut tx, principal.id, id, end, now).await?;
+    }
+    let created = CreatedSecret {
+        id,
+        client_id: principal.id,
+        client_secret: secret.text.expose_secret().to_owned(),
+        expires_at,
+    };
+    let answer = Answer::created(&created, None, None)?;
+    open.settle(&mut tx, &answer).await?;
+    let change = Change {
+        action: Action::SecretRotate,
+        subject: id.to_string(),
+        detail: json!({"principal": principal.id, "expires_at": stamp(expires_at),
+            "retired": retired, "retired_at": stamp(Some(end))}),
+    };
+    change.commit(tx, &state, caller).await?;
+    Ok(answer.into_response())
+}
+
+fn overlap(seconds: u32) -> Result<Duration, ApiError> {
+    if seconds > MAX_OVERLAP_SECONDS {
+        return Err(ApiError::invalid(
+            "overlap_seconds",
+            "must be at most 2592000",
+            "Choose 30 days or less; 0 ends the others at once",
+        ));
+    }
+    Ok(Duration::seconds(i64::from(seconds)))
 }
 
 /// A time as records write it.

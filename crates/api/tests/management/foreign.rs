@@ -81,6 +81,7 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
         ("POST", "policies") => ask.text("application/yaml", "[]"),
         ("POST", "principals") => ask.json(json!({"name": "agent:other"})),
         ("POST", "grants") => ask.json(json!({"scope": "orders.read"})),
+        ("POST", "keys") => ask.json(public_key()),
         ("POST", "resolve") => ask.json(json!({"outcome": "executed", "reason": "Seen"})),
         ("POST", "tickets") => ask.json(json!({
             "tool": "flag.set", "arguments": {"name": "checkout_v2", "env": "prod"},
@@ -105,18 +106,15 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
     ask.by(&platform.acme)
 }
 
-#[tokio::test]
-async fn ids_of_another_tenants_things_answer_as_absent_ones() {
-    let platform = Platform::start().await;
-    let ours = platform.principal("agent:copilot").await;
+/// RFC 8037 Appendix A.2.
+fn public_key() -> serde_json::Value {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    json!({"jwk": {"kty": "OKP", "crv": "Ed25519", "x": x}})
+}
+
+/// Another tenant's things by their ids, and absent ones of the same kind.
+async fn pairs(platform: &Platform, ours: &str, theirs: &str) -> Vec<(String, String)> {
     let globex = |ask: Ask| platform.send(ask.by(&platform.globex));
-    let body = json!({"name": "agent:copilot"});
-    let theirs = globex(Ask::post("/tenants/globex/principals", body))
-        .await
-        .json()["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
     let at = format!("/tenants/globex/principals/{theirs}");
     let grant = globex(Ask::post(
         format!("{at}/grants"),
@@ -124,6 +122,7 @@ async fn ids_of_another_tenants_things_answer_as_absent_ones() {
     ))
     .await;
     let secret = globex(Ask::post(format!("{at}/secrets"), json!({}))).await;
+    let key = globex(Ask::post(format!("{at}/keys"), public_key())).await;
     let (grant, secret) = (grant.json()["id"].clone(), secret.json()["id"].clone());
     let token = platform
         .token(
@@ -136,7 +135,7 @@ async fn ids_of_another_tenants_things_answer_as_absent_ones() {
 
     let zeros = "0".repeat(32);
     let under = format!("/tenants/acme/principals/{ours}");
-    let pairs = [
+    vec![
         (
             format!("/tenants/acme/principals/{theirs}"),
             format!("/tenants/acme/principals/prn_{zeros}"),
@@ -150,10 +149,30 @@ async fn ids_of_another_tenants_things_answer_as_absent_ones() {
             format!("{under}/secrets/sec_{zeros}"),
         ),
         (
+            format!("{under}/keys/{}", key.json()["id"].as_str().unwrap()),
+            format!("{under}/keys/cky_{zeros}"),
+        ),
+        (
             format!("/service-tokens/{token}"),
             format!("/service-tokens/svt_{zeros}"),
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn ids_of_another_tenants_things_answer_as_absent_ones() {
+    let platform = Platform::start().await;
+    let ours = platform.principal("agent:copilot").await;
+    let globex = |ask: Ask| platform.send(ask.by(&platform.globex));
+    let body = json!({"name": "agent:copilot"});
+    let theirs = globex(Ask::post("/tenants/globex/principals", body))
+        .await
+        .json()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let at = format!("/tenants/globex/principals/{theirs}");
+    let pairs = pairs(&platform, &ours, &theirs).await;
     let changes = platform.changes().await;
     for (foreign, absent) in pairs {
         let make = |path: String| {

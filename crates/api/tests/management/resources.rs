@@ -177,6 +177,140 @@ async fn ten_secrets_work_at_once_and_revoking_one_makes_room() {
 }
 
 #[tokio::test]
+async fn rotating_gives_the_others_an_end_that_is_never_later_than_theirs() {
+    let platform = Platform::start().await;
+    platform.principal("agent:copilot").await;
+    let at = "/tenants/acme/principals/agent:copilot/secrets";
+    let ask = |path: String, body: Value| platform.send(Ask::post(path, body).by(&platform.acme));
+    let lasting = ask(at.to_owned(), json!({})).await.expect(201).json();
+    platform.advance(1);
+    let body = json!({"expires_at": text_at(30)});
+    let ending = ask(at.to_owned(), body).await.expect(201).json();
+    platform.advance(1);
+    let changes = platform.changes().await;
+    let rotate = format!("{at}/rotate");
+    let new = ask(rotate.clone(), json!({"overlap_seconds": 60})).await;
+    let new = new.expect(201).json();
+    assert!(new["client_secret"].as_str().unwrap().starts_with("pcs_"));
+    assert_eq!(platform.changes().await, changes + 1);
+    let ends = async || {
+        let list = platform.send(Ask::get(at).by(&platform.acme)).await;
+        let items = list.expect(200).json()["items"].clone();
+        let items = items.as_array().unwrap().clone();
+        move |of: &Value| {
+            let item = items.iter().find(|item| item["id"] == of["id"]).unwrap();
+            (item["expires_at"].clone(), item["revoked_at"].clone())
+        }
+    };
+    let end_of = ends().await;
+    assert_eq!(end_of(&new), (Value::Null, Value::Null));
+    assert_eq!(end_of(&lasting), (json!(text_at(62)), Value::Null));
+    assert_eq!(end_of(&ending), (json!(text_at(30)), Value::Null));
+    // Without an overlap the others end now, and the new one alone is left.
+    let last = ask(rotate, json!({"overlap_seconds": 0})).await.expect(201);
+    let end_of = ends().await;
+    for old in [&new, &lasting, &ending] {
+        assert!(end_of(old).1.is_string(), "{old}");
+    }
+    assert_eq!(end_of(&last.json()), (Value::Null, Value::Null));
+}
+
+#[tokio::test]
+async fn a_rotation_that_breaks_a_rule_changes_nothing() {
+    let platform = Platform::start().await;
+    platform.principal("agent:copilot").await;
+    let at = "/tenants/acme/principals/agent:copilot/secrets";
+    let first = Ask::post(at, json!({})).by(&platform.acme);
+    platform.send(first).await.expect(201);
+    let before = platform.superuser.dump("client_secrets").await;
+    for (body, field) in [
+        (json!({"overlap_seconds": 2_592_001}), "overlap_seconds"),
+        (json!({"overlap_seconds": -1}), "overlap_seconds"),
+        (json!({"overlap_seconds": "a day"}), "overlap_seconds"),
+        (json!({"overlap": 60}), "overlap"),
+        (json!({"expires_at": text_at(0)}), "expires_at"),
+    ] {
+        let ask = Ask::post(format!("{at}/rotate"), body.clone()).by(&platform.acme);
+        let reply = platform.send(ask).await;
+        assert!(matches!(reply.status.as_u16(), 400 | 422), "{body}");
+        assert!(reply.json().to_string().contains(field), "{body}");
+    }
+    let other = Ask::post(format!("{at}/rotate"), json!({})).by(&platform.globex);
+    platform.send(other).await.refused(404, "not-found");
+    assert_eq!(platform.superuser.dump("client_secrets").await, before);
+}
+
+/// RFC 8037 Appendix A.2.
+const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+
+#[tokio::test]
+async fn a_public_key_is_registered_once_and_revoked() {
+    let platform = Platform::start().await;
+    platform.principal("agent:copilot").await;
+    let at = "/tenants/acme/principals/agent:copilot/keys";
+    let add = |jwk: Value| platform.send(Ask::post(at, json!({"jwk": jwk})).by(&platform.acme));
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "x": X, "kid": "laptop", "use": "sig"});
+    let made = add(key.clone()).await.expect(201).json();
+    assert_eq!(
+        (&made["kid"], &made["jwk"]["alg"]),
+        (&json!("laptop"), &json!("EdDSA"))
+    );
+    add(key.clone()).await.refused(409, "conflict");
+    for _ in 0..2 {
+        let ask = Ask::delete(format!("{at}/{}", made["id"].as_str().unwrap()));
+        platform.send(ask.by(&platform.acme)).await.expect(204);
+    }
+    // A name that was revoked is not given again, not even to another key.
+    add(key).await.refused(409, "conflict");
+    let unnamed = add(json!({"kty": "OKP", "crv": "Ed25519", "x": X})).await;
+    assert_eq!(
+        unnamed.expect(201).json()["kid"],
+        "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    );
+    let list = platform
+        .send(Ask::get(at).by(&platform.acme))
+        .await
+        .expect(200);
+    let items = list.json()["items"].as_array().unwrap().clone();
+    assert_eq!(items.len(), 2);
+    assert!(items.iter().any(|item| item["revoked_at"].is_string()));
+}
+
+#[tokio::test]
+async fn a_key_that_is_private_weak_or_unknown_is_refused_by_its_member() {
+    let platform = Platform::start().await;
+    platform.principal("agent:copilot").await;
+    let at = "/tenants/acme/principals/agent:copilot/keys";
+    for (jwk, member) in [
+        (json!({"kty": "OKP", "crv": "Ed25519", "x": X, "d": X}), "d"),
+        (json!({"kty": "oct", "k": "c2VjcmV0"}), "k"),
+        (
+            json!({"kty": "RSA", "n": "AQAB", "e": "AQAB", "alg": "PS256"}),
+            "modulus",
+        ),
+        (json!({"kty": "OKP", "crv": "Ed448", "x": X}), "crv"),
+        (
+            json!({"kty": "OKP", "crv": "Ed25519", "x": X, "x5u": "https://example.com"}),
+            "x5u",
+        ),
+        (json!("text"), "object"),
+    ] {
+        let ask = Ask::post(at, json!({"jwk": jwk})).by(&platform.acme);
+        let reply = platform.send(ask).await;
+        assert_eq!(reply.status, 422, "{member}");
+        let told = reply.json().to_string();
+        assert!(told.contains(member) && !told.contains(X), "{told}");
+    }
+    assert_eq!(
+        platform
+            .superuser
+            .count("select count(*) from client_keys")
+            .await,
+        0
+    );
+}
+
+#[tokio::test]
 async fn a_grant_that_gives_nothing_new_is_refused() {
     let platform = Platform::start().await;
     platform.principal("agent:copilot").await;

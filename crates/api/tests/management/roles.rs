@@ -78,6 +78,7 @@ fn ask(row: &Row) -> Ask {
         .replace("{tenant}", "acme")
         .replace("{principal}", "agent:absent")
         .replace("{secret}", &format!("sec_{absent}"))
+        .replace("{key}", &format!("cky_{absent}"))
         .replace("{grant}", &format!("grt_{absent}"))
         .replace("{token}", &format!("svt_{absent}"))
         .replace("{claim}", &format!("clm_{absent}"))

@@ -1,6 +1,6 @@
 //! The claims of an access token, each of its one JSON type, each once, each within its bounds.
 //!
-//! Only [`super::verify`] calls this, after the signature was checked.
+//! Only [`super::verify`] and [`super::assertion`] call this, after the signature was checked.
 
 use std::collections::BTreeSet;
 
@@ -82,7 +82,7 @@ fn text(
     }
 }
 
-fn required_text(
+pub(super) fn required_text(
     payload: &Members<'_>,
     claim: &'static str,
     expected: &'static str,
@@ -114,7 +114,7 @@ fn scopes(payload: &Members<'_>) -> Result<BTreeSet<Scope>, TokenError> {
 
 /// Exactly the resource, as a string or as an array of one. A token that is good elsewhere too
 /// could have been taken there.
-fn check_audience(payload: &Members<'_>, audience: &str) -> Result<(), TokenError> {
+pub(super) fn check_audience(payload: &Members<'_>, audience: &str) -> Result<(), TokenError> {
     const CLAIM: &str = "aud";
     if !payload.has(CLAIM) {
         return Err(TokenError::ClaimMissing { claim: CLAIM });
@@ -158,7 +158,10 @@ fn check_times(payload: &Members<'_>, now: OffsetDateTime) -> Result<OffsetDateT
 }
 
 /// Whole seconds since 1970 written as a JSON integer: no sign, no fraction, no exponent.
-fn instant(payload: &Members<'_>, claim: &'static str) -> Result<OffsetDateTime, TokenError> {
+pub(super) fn instant(
+    payload: &Members<'_>,
+    claim: &'static str,
+) -> Result<OffsetDateTime, TokenError> {
     let malformed = TokenError::ClaimMalformed {
         claim,
         expected: "a whole number of seconds since 1970",

@@ -33,8 +33,16 @@ pub(super) struct Jws<'a> {
 }
 
 impl<'a> Jws<'a> {
-    /// Takes a token apart and reads its header.
+    /// Takes an access token apart and reads its header.
     pub(super) fn parse(token: &'a str) -> Result<Self, TokenError> {
+        Self::of_type(token, is_access_token_type)
+    }
+
+    /// Takes a JWS apart whose `typ` (`None` where it has none) is one that the caller expects.
+    pub(super) fn of_type(
+        token: &'a str,
+        is_expected: fn(Option<&str>) -> bool,
+    ) -> Result<Self, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
@@ -52,7 +60,7 @@ impl<'a> Jws<'a> {
         let (Some(header), Some(payload)) = (decoded(header), decoded(payload)) else {
             return Err(structure);
         };
-        let (algorithm, kid) = read_header(&header)?;
+        let (algorithm, kid) = read_header(&header, is_expected)?;
         Ok(Self {
             signing_input,
             signature,
@@ -79,13 +87,17 @@ pub(super) fn members(json: &[u8], part: TokenPart) -> Result<Members<'_>, Token
     })
 }
 
-fn read_header(json: &[u8]) -> Result<(Algorithm, String), TokenError> {
+fn read_header(
+    json: &[u8],
+    is_expected: fn(Option<&str>) -> bool,
+) -> Result<(Algorithm, String), TokenError> {
     let header = members(json, TokenPart::Header)?;
     if let Some(member) = FORBIDDEN.into_iter().find(|member| header.has(member)) {
         return Err(TokenError::ForbiddenHeader { member });
     }
     let text = |name: &str| header.get::<String>(name).ok().flatten();
-    if !text("typ").is_some_and(|typ| is_access_token_type(&typ)) {
+    let typ = text("typ");
+    if header.has("typ") != typ.is_some() || !is_expected(typ.as_deref()) {
         return Err(TokenError::Type);
     }
     let algorithm = text("alg")
@@ -97,8 +109,13 @@ fn read_header(json: &[u8]) -> Result<(Algorithm, String), TokenError> {
     Ok((algorithm, kid))
 }
 
-/// `at+jwt`, as a media type without case and with or without `application/` (RFC 9068 §4).
-fn is_access_token_type(typ: &str) -> bool {
+/// `at+jwt` (RFC 9068 §4).
+fn is_access_token_type(typ: Option<&str>) -> bool {
+    typ.is_some_and(|typ| media_type_is(typ, "at+jwt"))
+}
+
+/// Whether a `typ` says this media type: without case, and with or without `application/` (RFC 7515 §4.1.9).
+pub(super) fn media_type_is(typ: &str, wanted: &str) -> bool {
     let typ = typ.to_ascii_lowercase();
-    typ.strip_prefix("application/").unwrap_or(&typ) == "at+jwt"
+    typ.strip_prefix("application/").unwrap_or(&typ) == wanted
 }

@@ -11,6 +11,7 @@
 //! What plain bearer tokens leave open: whoever steals a token can use it from the network that used
 //! it first until it expires, ten minutes at most.
 
+mod assertion;
 mod cache;
 mod claims;
 mod error;
@@ -29,6 +30,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use assertion::{Assertion, AssertionUse, MAX_ASSERTION_AHEAD};
 pub use claims::{MAX_LIFETIME, MAX_SKEW};
 pub use error::{TokenError, TokenPart};
 pub use jws::MAX_TOKEN_BYTES;

@@ -150,6 +150,14 @@ async fn fill_principal(tx: &mut ControlTx, principal: Id<Principal>) {
     clients::create_secret(tx, id(), principal, &[1; 32], None, NOW)
         .await
         .unwrap();
+    let key = clients::NewKey {
+        id: id(),
+        principal,
+        kid: "laptop",
+        jwk: "{}",
+        expires_at: None,
+    };
+    clients::create_key(tx, key, NOW).await.unwrap();
     let grant = grants::NewGrant {
         id: id(),
         principal,

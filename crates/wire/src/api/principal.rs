@@ -133,6 +133,73 @@ impl std::fmt::Debug for CreatedSecret {
     }
 }
 
+/// How long the secrets before a new one go on working where nobody says: a day.
+pub const DEFAULT_OVERLAP_SECONDS: u32 = 86_400;
+
+/// What puts a new client secret in the place of all others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateSecret {
+    /// How long the others go on working, in seconds: 0 to 2,592,000 (30 days); a day where absent. None
+    /// works longer than it would have.
+    #[serde(default = "default_overlap")]
+    #[schema(minimum = 0, maximum = 2_592_000, default = 86_400)]
+    pub overlap_seconds: u32,
+    /// When the new one stops working; never where absent.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+const fn default_overlap() -> u32 {
+    DEFAULT_OVERLAP_SECONDS
+}
+
+/// A client's public key for `private_key_jwt` (RFC 7523).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClientKey {
+    /// The key's id.
+    #[schema(value_type = schema::ClientKeyId)]
+    pub id: Id<id::ClientKey>,
+    /// What assertions name it by.
+    pub kid: String,
+    /// The public key as a JWK (RFC 7517).
+    #[schema(value_type = Object)]
+    pub jwk: serde_json::Value,
+    /// When it was registered.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it stops working.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// When it was revoked.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub revoked_at: Option<OffsetDateTime>,
+    /// When it was last used, to the minute.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+/// What registers a client's public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// The public key as a JWK (RFC 7517): Ed25519, P-256, or RSA of 2,048 bits or more with its `alg`.
+    /// Without a `kid` it is named by its thumbprint (RFC 7638).
+    #[schema(value_type = Object)]
+    pub jwk: serde_json::Value,
+    /// When it stops working; never where absent.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
 /// A principal's permission to ask for one scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grant {

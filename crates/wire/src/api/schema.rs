@@ -37,6 +37,8 @@ texts! {
     PrincipalId = "^prn_[0-9a-f]{32}$", "prn_0199a6b0c0007000800000000000002a";
     /// A grant's id.
     GrantId = "^grt_[0-9a-f]{32}$", "grt_0199a6b0c0007000800000000000002a";
+    /// The id of a client's public key.
+    ClientKeyId = "^cky_[0-9a-f]{32}$", "cky_0199a6b0c0007000800000000000002a";
     /// A client secret's id. It is no secret itself.
     ClientSecretId = "^sec_[0-9a-f]{32}$", "sec_0199a6b0c0007000800000000000002a";
     /// The id of a claimed idempotency key.

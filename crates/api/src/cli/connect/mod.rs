@@ -7,7 +7,7 @@ mod hosts;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use portcullis_domain::PrincipalName;
+use portcullis_domain::{Clock, PrincipalName};
 use serde_json::json;
 
 use super::access::Access;
@@ -60,7 +60,7 @@ pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), C
         return undo(&arguments, file, &mut session);
     }
     let (connection, kept) = connection(&arguments, &session)?;
-    works(&connection, session.named_ca_file()).await?;
+    works(&connection, session.named_ca_file(), session.clock()).await?;
     let name = name(&arguments, &connection);
     let program = std::env::current_exe().map_err(|source| CliError::File {
         action: "find",
@@ -192,13 +192,16 @@ fn save(connection: &Connection, path: &Path) -> Result<(), CliError> {
 }
 
 /// Makes sure that the credentials get a token at the endpoint that they are for.
-async fn works(connection: &Connection, named: Option<PathBuf>) -> Result<(), CliError> {
+async fn works(
+    connection: &Connection,
+    named: Option<PathBuf>,
+    clock: &dyn Clock,
+) -> Result<(), CliError> {
     let ca_file = named.or(connection.ca_file.clone());
     let http = client::http(&connection.url, ca_file.as_deref())?;
-    Access::new(http, connection.clone())
-        .token()
-        .await
-        .map(drop)
+    let who = connection.credentials()?;
+    let access = Access::new(http, connection.url.clone(), who, clock);
+    access.token().await.map(drop)
 }
 
 /// What the server is called in the host's file.

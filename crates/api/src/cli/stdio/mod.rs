@@ -59,14 +59,15 @@ pub struct Arguments {
 /// told to the host as a JSON-RPC error.
 pub async fn run(arguments: Arguments, session: Session<'_>) -> Result<(), CliError> {
     let connection = connection(&arguments, &session)?;
+    let who = connection.credentials()?;
     let ca_file = session.named_ca_file().or(connection.ca_file.clone());
     let tokens = client::http(&connection.url, ca_file.as_deref())?;
     let calls = client::patient_http(&connection.url, ca_file.as_deref(), SILENCE)?;
     let shutdown = platform::shutdown_on_signals().map_err(CliError::Output)?;
     let input = pipes::input().map_err(CliError::Output)?;
     let (lines, written) = pipes::output().map_err(CliError::Output)?;
-    let upstream = Upstream::new(calls, Access::new(tokens, connection), lines)
-        .with_patience(*arguments.patience);
+    let access = Access::new(tokens, connection.url.clone(), who, session.clock());
+    let upstream = Upstream::new(calls, access, lines).with_patience(*arguments.patience);
     bridge(&upstream, input, &shutdown).await;
     // The thread that writes ends with its last sender.
     drop(upstream);
@@ -89,7 +90,7 @@ fn connection(arguments: &Arguments, session: &Session<'_>) -> Result<Connection
 
 /// What a bridge knows while it runs.
 struct Bridge<'a> {
-    upstream: &'a Upstream,
+    upstream: &'a Upstream<'a>,
     running: FuturesUnordered<BoxFuture<'a, Passed>>,
     /// What the host may still take back, by the request's id as JSON.
     under_way: HashMap<String, CancellationToken>,
@@ -105,7 +106,7 @@ struct Passed {
     settled: Option<String>,
 }
 
-async fn bridge(upstream: &Upstream, mut input: Receiver<Line>, shutdown: &CancellationToken) {
+async fn bridge(upstream: &Upstream<'_>, mut input: Receiver<Line>, shutdown: &CancellationToken) {
     let mut bridge = Bridge {
         upstream,
         running: FuturesUnordered::new(),
@@ -191,7 +192,7 @@ impl Bridge<'_> {
 /// Sends one message. A request that the host takes back is broken off, which cancels it at the
 /// endpoint, and is not answered.
 async fn pass(
-    upstream: &Upstream,
+    upstream: &Upstream<'_>,
     message: Message,
     revision: Option<String>,
     cancel: CancellationToken,

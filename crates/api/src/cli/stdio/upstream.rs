@@ -53,9 +53,9 @@ enum Sent {
 
 /// The endpoint, as one host uses it.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(super) struct Upstream<'a> {
     http: reqwest::Client,
-    access: Access,
+    access: Access<'a>,
     lines: mpsc::Sender<Vec<u8>>,
     patience: Duration,
 }
@@ -72,11 +72,11 @@ struct Negotiated {
     protocol_version: String,
 }
 
-impl Upstream {
+impl<'a> Upstream<'a> {
     /// Writes what comes back to `lines`, a message each.
     pub(super) const fn new(
         http: reqwest::Client,
-        access: Access,
+        access: Access<'a>,
         lines: mpsc::Sender<Vec<u8>>,
     ) -> Self {
         Self {

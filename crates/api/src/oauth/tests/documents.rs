@@ -70,7 +70,10 @@ async fn the_servers_metadata_names_what_exists_and_nothing_else() {
             "token_endpoint": format!("{URL}/oauth/token"),
             "jwks_uri": format!("{URL}/oauth/jwks.json"),
             "grant_types_supported": ["client_credentials"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported":
+                ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported":
+                ["EdDSA", "ES256", "RS256", "PS256"],
             "response_types_supported": [],
         })
     );

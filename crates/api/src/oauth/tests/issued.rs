@@ -21,6 +21,7 @@ use super::{
     FORM, NOW, PEER, RESOURCE, SECRET, Server, URL, acme, at, basic, client_id, part, secret_id,
     settings,
 };
+use crate::oauth::Proof;
 
 /// Every token id is new: what is under test here is the token.
 #[derive(Debug, Default)]
@@ -229,7 +230,8 @@ async fn two_secrets_work_while_one_is_rotated_out() {
     assert_eq!(old.status, StatusCode::UNAUTHORIZED);
     server.ask_as(&id, &next, form, PEER).await.token();
     let proofs = server.directory.proofs.lock().unwrap().clone();
-    assert_eq!(proofs, [secret_id(1), secret_id(2), secret_id(2)]);
+    let by = [1, 2, 2].map(|number| Proof::Secret(secret_id(number)));
+    assert_eq!(proofs, by);
 }
 
 #[tokio::test]

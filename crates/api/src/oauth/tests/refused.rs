@@ -91,7 +91,6 @@ async fn credentials_that_cannot_be_read_are_none() {
         format!("{GRANT}&client_id={id}"),
         format!("{GRANT}&client_secret={SECRET}"),
         format!("{GRANT}&client_id={id}&client_secret="),
-        format!("{GRANT}&client_id={id}&client_assertion=a.b.c"),
     ] {
         let answer = server.ask_with(&[FORM], &form).await;
         assert_eq!(answer.error(), "invalid_client", "{form}");

@@ -22,6 +22,7 @@ use crate::cli::OperatorFile;
 use crate::cli::SecretFileError;
 use crate::cli::connection::Connection;
 use crate::cli::operator::{ClientCredentials, TenantCredentials};
+use crate::cli::secret_file::Exposed;
 use crate::credential::{self, NewSecret};
 use crate::platform::write_private;
 use crate::serve::Stores;
@@ -234,7 +235,8 @@ pub(super) fn connection_file(
         let connection = Connection {
             url: url.parse().map_err(UpError::PublicUrl)?,
             client_id: held.client_id,
-            client_secret: held.client_secret.clone(),
+            client_secret: Some(Exposed(held.client_secret.clone())),
+            private_key_file: None,
             ca_file: file.ca_file.clone(),
         };
         connection.save(&path)?;
