@@ -36,5 +36,6 @@ mod receipts;
 mod regions;
 mod replicas;
 mod runbook;
+mod scan;
 mod switches;
 mod telemetry;
