@@ -8,7 +8,6 @@ use portcullis_keys::entropy::EntropyError;
 use portcullis_mcp_runtime::token::NetworkPrefixError;
 use portcullis_store::migrate::MigrationError;
 use portcullis_store::{ConnectError, StoreError};
-
 use portcullis_telemetry::CollectorError;
 
 use super::tls::TlsError;

@@ -1,6 +1,7 @@
 //! What a replica does beside answering: following the epoch, writing counts of refusals, taking
 //! administrative changes to the ledger, closing the calls of dead replicas, ending switches whose time
-//! is over, sending to the collector, and the sweeper's named jobs. Every replica does them; each is harmless twice.
+//! is over, sending to the collector, and the sweeper's named jobs. Every replica does them; each is
+//! harmless twice.
 
 mod expiry;
 mod reap;
