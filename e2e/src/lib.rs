@@ -9,6 +9,7 @@ pub mod agent;
 pub mod bench;
 pub mod binary;
 pub mod bridge;
+pub mod collector;
 pub mod container;
 pub mod database;
 pub mod faults;
@@ -29,6 +30,7 @@ pub mod upstream;
 pub mod wait;
 
 pub use agent::{Agent, Grants};
+pub use collector::Collector;
 pub use http::{Http, Reply};
 pub use management::Management;
 pub use mcp::{Era, McpClient};

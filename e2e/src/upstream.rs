@@ -84,6 +84,10 @@ pub struct Arrival {
     pub effect: String,
     /// The idempotency key that it came with.
     pub key: Option<String>,
+    /// The `traceparent` that it came with.
+    pub traceparent: Option<String>,
+    /// The `tracestate` that it came with.
+    pub tracestate: Option<String>,
 }
 
 #[derive(Debug)]
@@ -217,8 +221,13 @@ async fn answer(
     state: Arc<State>,
 ) -> Result<Response<Full<Bytes>>, Silence> {
     let at = Instant::now();
-    let key = request.headers().get(KEY).and_then(|key| key.to_str().ok());
-    let key = key.map(str::to_owned);
+    let header = |name| {
+        let value = request.headers().get(name);
+        let text = value.and_then(|value| value.to_str().ok());
+        text.map(str::to_owned)
+    };
+    let key = header(KEY);
+    let (traceparent, tracestate) = (header("traceparent"), header("tracestate"));
     let body = request.into_body().collect().await;
     let body = body.map(Collected::to_bytes).unwrap_or_default();
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -231,6 +240,8 @@ async fn answer(
         at,
         effect: effect.to_owned(),
         key,
+        traceparent,
+        tracestate,
     });
     state.count.send_modify(|count| *count += 1);
     if manners.end == End::Refuse {

@@ -27,9 +27,9 @@ pub const PII_COUNT: &str = "pii.count";
 pub const IDEM_KEY: &str = "idem.key";
 /// The tenant's id.
 pub const TENANT_ID: &str = "tenant.id";
-/// Money spent of the day's budget.
+/// Micro-USD that the call cost, as its record says.
 pub const BUDGET_USED: &str = "budget.used_micro_usd";
-/// Money left of the day's budget.
+/// Micro-USD that the principal's day may still cost, as far as the replica knows.
 pub const BUDGET_LEFT: &str = "budget.left_micro_usd";
 /// The pool that the call was placed in.
 pub const ROUTE_POOL: &str = "route.pool";

@@ -33,4 +33,4 @@ pub use scope::{Scope, ScopeTemplate};
 pub use switch::SwitchKind;
 pub use tenant::TenantSlug;
 pub use tool::ToolDefinition;
-pub use trace::{SpanId, TraceId};
+pub use trace::{SpanId, TraceId, TraceParent, TraceState};

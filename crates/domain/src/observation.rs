@@ -10,10 +10,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::id::{Id, Principal, Record, Tenant};
+use crate::money::MicroUsd;
 use crate::principal::PrincipalType;
 use crate::region::Pool;
 use crate::scope::Scope;
-use crate::trace::{SpanId, TraceId};
+use crate::trace::{SpanId, TraceId, TraceParent};
 
 /// What policy said of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,6 +127,39 @@ pub struct TracePlace {
     pub trace: TraceId,
     /// The caller's span, where it sent one.
     pub parent: Option<SpanId>,
+    /// Whether the caller says that it keeps its own span.
+    pub sampled: bool,
+}
+
+impl TracePlace {
+    /// The beginning of a trace of our own.
+    pub const fn new(trace: TraceId) -> Self {
+        Self {
+            trace,
+            parent: None,
+            sampled: false,
+        }
+    }
+}
+
+impl From<TraceParent> for TracePlace {
+    fn from(sent: TraceParent) -> Self {
+        Self {
+            trace: sent.trace,
+            parent: Some(sent.span),
+            sampled: sent.sampled,
+        }
+    }
+}
+
+/// Money of a call. No replica knows what others spent: this is what the call's own record says, and what
+/// was allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// What the record says that the call cost, where it ran.
+    pub settled: Option<MicroUsd>,
+    /// What the principal's day may cost.
+    pub daily: MicroUsd,
 }
 
 /// A call that passed room 2, when it was over.
@@ -158,6 +192,8 @@ pub struct CallSeen<'a> {
     pub key_hash: Option<[u8; 8]>,
     /// Where it was placed.
     pub pool: Option<Pool>,
+    /// Money.
+    pub budget: Budget,
     /// Its record.
     pub record: Option<Id<Record>>,
     /// The policy's decision.

@@ -1,5 +1,6 @@
 //! W3C trace context ids.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,11 +27,24 @@ impl TraceId {
 
     /// Reads the trace id of a `traceparent` (W3C Trace Context §3.2). A malformed one is as none.
     pub fn from_traceparent(text: &str) -> Option<Self> {
-        Self::with_parent(text).map(|(trace, _)| trace)
+        TraceParent::read(text).map(|parent| parent.trace)
     }
+}
 
-    /// Reads a `traceparent` with the span that it names. A malformed one is as none.
-    pub fn with_parent(text: &str) -> Option<(Self, SpanId)> {
+/// What a `traceparent` says (W3C Trace Context §3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceParent {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span that whoever sent it is in.
+    pub span: SpanId,
+    /// Whether whoever sent it may have kept that span.
+    pub sampled: bool,
+}
+
+impl TraceParent {
+    /// Reads one. A malformed one is as none.
+    pub fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let version = parts.next()?;
         let trace = parts.next()?;
@@ -48,13 +62,80 @@ impl TraceId {
             && !(version == "00" && extra)
             && hex(parent, 16)
             && hex(flags, 2);
-        let parent = u64::from_str_radix(parent, 16).ok().filter(|id| *id != 0)?;
-        if sound {
-            Some((trace.parse().ok()?, SpanId(parent.to_be_bytes())))
-        } else {
-            None
+        if !sound {
+            return None;
         }
+        Some(Self {
+            trace: trace.parse().ok()?,
+            span: parent.parse().ok()?,
+            sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+        })
     }
+}
+
+/// The longest `tracestate` that is passed on, in bytes; the standard asks for at least 512.
+const STATE_BYTES: usize = 512;
+/// The most members of a `tracestate` (W3C Trace Context §3.3.1.1).
+const STATE_MEMBERS: usize = 32;
+
+/// A `tracestate` of the caller, for an upstream alone: others wrote it, so it stands in no log, span or
+/// record, and `Debug` prints nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TraceState(String);
+
+impl TraceState {
+    /// Reads one or more fields, in their order. What is malformed, too long, or names a key twice is as
+    /// none (§3.3).
+    pub fn read<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut keys = BTreeSet::new();
+        let mut state = String::new();
+        for member in fields.flat_map(|field| field.split(',')) {
+            let member = member.trim_matches([' ', '\t']);
+            if member.is_empty() {
+                continue;
+            }
+            let (key, value) = member.split_once('=')?;
+            if !is_state_key(key) || !is_state_value(value) || !keys.insert(key) {
+                return None;
+            }
+            if !state.is_empty() {
+                state.push(',');
+            }
+            state.push_str(member);
+            if state.len() > STATE_BYTES || keys.len() > STATE_MEMBERS {
+                return None;
+            }
+        }
+        (!state.is_empty()).then_some(Self(state))
+    }
+
+    /// As it is sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TraceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceState").finish_non_exhaustive()
+    }
+}
+
+fn is_state_key(key: &str) -> bool {
+    let part = |part: &str, most: usize| {
+        let begins = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let goes_on = |b: u8| begins(b) || matches!(b, b'_' | b'-' | b'*' | b'/');
+        part.len() <= most && part.bytes().next().is_some_and(begins) && part.bytes().all(goes_on)
+    };
+    match key.split_once('@') {
+        Some((tenant, system)) => part(tenant, 241) && part(system, 14),
+        None => part(key, 256),
+    }
+}
+
+fn is_state_value(value: &str) -> bool {
+    let allowed = |b: u8| (b' '..=b'~').contains(&b) && b != b'=' && b != b',';
+    (1..=256).contains(&value.len()) && value.bytes().all(allowed) && !value.ends_with(' ')
 }
 
 impl fmt::Display for TraceId {
@@ -203,8 +284,50 @@ mod tests {
     #[test]
     fn a_traceparent_gives_the_span_that_it_names() {
         let header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let (_, parent) = TraceId::with_parent(header).unwrap();
-        assert_eq!(parent.to_string(), "b7ad6b7169203331");
+        let parent = TraceParent::read(header).unwrap();
+        assert_eq!(parent.span.to_string(), "b7ad6b7169203331");
+        assert!(parent.sampled);
+        let unsampled = TraceParent::read(&header.replace("-01", "-fe")).unwrap();
+        assert!(!unsampled.sampled);
+    }
+
+    #[test]
+    fn a_trace_state_is_passed_on_in_its_order() {
+        let read = |fields: &[&str]| TraceState::read(fields.iter().copied());
+        let state = read(&["rojo=00f067aa0ba902b7, t61rcWkgMzE=", "congo=t61"]);
+        assert_eq!(state, None, "a key in upper case and an empty value");
+        let state = read(&["rojo=00f067,  , 1a-_*/@sys=x y", "congo=t61"]).unwrap();
+        assert_eq!(state.as_str(), "rojo=00f067,1a-_*/@sys=x y,congo=t61");
+        assert!(!format!("{state:?}").contains("rojo"));
+    }
+
+    #[test]
+    fn a_malformed_trace_state_is_as_none() {
+        let many: Vec<_> = (0..33).map(|n| format!("k{n}=v")).collect();
+        let long = format!(
+            "a={},b={},c={}",
+            "x".repeat(200),
+            "x".repeat(200),
+            "x".repeat(200)
+        );
+        for text in [
+            "",
+            " , ",
+            "a",
+            "=b",
+            "a=",
+            "A=b",
+            "a=b,a=c",
+            "a=b\r\nx: y",
+            "a=\u{e9}",
+            "a@b@c=d",
+            "@b=c",
+            "a=b=c",
+            &many.join(","),
+            &long,
+        ] {
+            assert_eq!(TraceState::read([text].into_iter()), None, "{text}");
+        }
     }
 
     #[test]

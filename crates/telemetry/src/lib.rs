@@ -5,7 +5,11 @@
 //! cannot be kept or sent at once is dropped and counted.
 
 pub mod metrics;
+pub mod otlp;
+mod sampling;
 #[cfg(test)]
 mod testing;
 
 pub use metrics::Metrics;
+pub use otlp::{Collector, CollectorError, Exporter, Protocol, Service, Spans};
+pub use sampling::Sampling;

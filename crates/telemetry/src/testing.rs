@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use portcullis_domain::id::Id;
 use portcullis_domain::observation::{
-    ActorSeen, CallEnd, CallSeen, PolicyDecision, Stage, TracePlace, TurnedAway,
+    ActorSeen, Budget, CallEnd, CallSeen, PolicyDecision, Stage, TracePlace, TurnedAway,
 };
-use portcullis_domain::{PrincipalType, Scope, SpanId, TraceId};
+use portcullis_domain::{MicroUsd, PrincipalType, Scope, SpanId, TraceId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,10 +18,7 @@ pub(crate) fn scopes() -> BTreeSet<Scope> {
 
 /// A place in the trace of this number.
 pub(crate) fn place(number: u128) -> TracePlace {
-    TracePlace {
-        trace: TraceId::from_bytes(number.to_be_bytes()),
-        parent: None,
-    }
+    TracePlace::new(TraceId::from_bytes(number.to_be_bytes()))
 }
 
 /// An answered read.
@@ -51,6 +48,10 @@ pub(crate) fn answered(scopes: &BTreeSet<Scope>, trace: u128) -> CallSeen<'_> {
         pii_count: Some(3),
         key_hash: None,
         pool: None,
+        budget: Budget {
+            settled: Some(MicroUsd(0)),
+            daily: MicroUsd(50_000_000),
+        },
         record: Some(Id::from_row(Uuid::from_u128(3))),
         policy: part(100, 50),
         service: part(200, 700),

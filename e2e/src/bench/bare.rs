@@ -94,6 +94,7 @@ impl Tools {
             intent: Some(Id::mint(now, rand::random())),
             upstream_key: None,
             trace_id: TraceId::from_bytes([1; 16]),
+            trace_state: None,
             span_id: SpanId::from_bytes([1; 8]),
             now,
             mark: &EffectMark::default(),

@@ -29,7 +29,7 @@ pub const TOOL: &str = "effects.make";
 /// The tool server behind it.
 pub const SERVER: &str = "effects";
 /// The scope that it needs.
-const SCOPE: &str = "effects.write";
+pub const SCOPE: &str = "effects.write";
 /// The control database's name.
 const CONTROL: &str = "portcullis_control";
 
@@ -192,7 +192,10 @@ impl Ground {
 
 /// The platform's configuration, with the tool server's place opened: it is on this machine, which no
 /// tenant reaches otherwise.
-fn settings(platform: &Platform, upstream: &Upstream) -> Result<PathBuf> {
+///
+/// # Errors
+/// The configuration cannot be read or written.
+pub fn settings(platform: &Platform, upstream: &Upstream) -> Result<PathBuf> {
     let written = platform.data().join("portcullis.toml");
     let text = std::fs::read_to_string(&written).context("read the configuration")?;
     let address = upstream.address();
@@ -372,7 +375,10 @@ async fn raise(owner: &Management) -> Result<()> {
 }
 
 /// Adds the tool to the tenant's catalog, lets it be called, and lets its server be reached.
-async fn register(owner: &Management, upstream: &Upstream) -> Result<()> {
+///
+/// # Errors
+/// The management API refuses a step.
+pub async fn register(owner: &Management, upstream: &Upstream) -> Result<()> {
     let effect = json!({"type": "string", "minLength": 1, "maxLength": 100});
     let definition = json!({
         "name": TOOL,

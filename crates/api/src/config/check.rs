@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::{Config, Egress, Environment, Profile, Server, Tls, Violation};
+use super::{Config, Egress, Environment, Otlp, OtlpProtocol, Profile, Server, Tls, Violation};
 
 struct Findings(Vec<Violation>);
 
@@ -42,6 +42,9 @@ pub(super) fn violations(config: &Config, environment: &Environment) -> Vec<Viol
     tokens_and_limits(config, &mut found);
     egress(&config.egress, &mut found);
     admin(config, &mut found);
+    if let Some(collector) = &config.telemetry.otlp {
+        otlp(collector, config.profile, &mut found);
+    }
     if let Err(error) = EnvFilter::try_new(&config.telemetry.log_level) {
         found.add(
             "telemetry.log_level",
@@ -284,6 +287,59 @@ fn admin(config: &Config, found: &mut Findings) {
     }
 }
 
+/// The collector hears who called what, and is sent its token.
+fn otlp(otlp: &Otlp, profile: Profile, found: &mut Findings) {
+    let url = &otlp.endpoint;
+    let bare = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    let path = otlp.protocol == OtlpProtocol::Http || url.path() == "/";
+    if !bare || !path {
+        found.add(
+            "telemetry.otlp.endpoint",
+            "must be http:// or https://, a host and a port; a path only with protocol = \"http\"",
+            "Write it like `https://collector.internal:4317`, a token into headers_file",
+        );
+    }
+    if profile == Profile::Production && url.scheme() == "http" && !is_this_machine(url) {
+        found.add(
+            "telemetry.otlp.endpoint",
+            "production refuses plain HTTP to another machine",
+            "Give an https:// URL, with ca_file where the authority is your own",
+        );
+    }
+    let ratio = "telemetry.otlp.sampling_ratio";
+    found.between(ratio, otlp.sampling_ratio, 0.0, 1.0);
+    if otlp.sampling_ratio.is_nan() {
+        found.add(ratio, "must be a number", "Choose one between 0 and 1");
+    }
+    found.between(
+        "telemetry.otlp.sampled_calls_per_second",
+        otlp.sampled_calls_per_second,
+        0,
+        10_000,
+    );
+    found.between(
+        "telemetry.otlp.metrics_interval_seconds",
+        otlp.metrics_interval_seconds,
+        1,
+        3_600,
+    );
+}
+
+/// Whether a URL names this machine.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
 fn limits(front: &str, limits: Limits, found: &mut Findings) {
     if let Err(error) = limits.check() {
         found.add(
@@ -388,12 +444,6 @@ impl Server {
 
     /// Whether only this machine can call.
     pub fn is_loopback(&self) -> bool {
-        let named = match self.public_url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-            Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-            None => false,
-        };
-        named && self.listen.ip().is_loopback()
+        is_this_machine(&self.public_url) && self.listen.ip().is_loopback()
     }
 }

@@ -27,6 +27,7 @@ enum Kind {
     Text,
     Secret,
     Integer,
+    Number,
     List,
     Flag,
 }
@@ -85,6 +86,19 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["admission", "max_retries"], Kind::Integer),
     (&["telemetry", "log_format"], Kind::Text),
     (&["telemetry", "log_level"], Kind::Text),
+    (&["telemetry", "otlp", "endpoint"], Kind::Text),
+    (&["telemetry", "otlp", "protocol"], Kind::Text),
+    (&["telemetry", "otlp", "headers_file"], Kind::Text),
+    (&["telemetry", "otlp", "ca_file"], Kind::Text),
+    (&["telemetry", "otlp", "sampling_ratio"], Kind::Number),
+    (
+        &["telemetry", "otlp", "sampled_calls_per_second"],
+        Kind::Integer,
+    ),
+    (
+        &["telemetry", "otlp", "metrics_interval_seconds"],
+        Kind::Integer,
+    ),
 ];
 
 const REGION_FIELDS: &[(&str, Kind)] = &[
@@ -232,6 +246,15 @@ fn value_of(entry: &Override, text: &str) -> Result<Value, ConfigError> {
                 return Err(ConfigError::VariableValue {
                     name: entry.name.clone(),
                     expected: "a whole number",
+                });
+            }
+        },
+        Kind::Number => match text.parse::<f64>() {
+            Ok(number) => Value::Float(number),
+            Err(_) => {
+                return Err(ConfigError::VariableValue {
+                    name: entry.name.clone(),
+                    expected: "a number",
                 });
             }
         },

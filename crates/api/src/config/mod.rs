@@ -18,8 +18,8 @@ pub use environment::{
 pub use error::{ConfigError, Violation};
 pub use load::{load, parse};
 pub use sections::{
-    Admin, Admission, Control, Egress, Keys, LogFormat, OpenedNetwork, Profile, Region, Server,
-    Telemetry, Tls, Tokens,
+    Admin, Admission, Control, Egress, Keys, LogFormat, OpenedNetwork, Otlp, OtlpProtocol, Profile,
+    Region, Server, Telemetry, Tls, Tokens,
 };
 
 use std::collections::BTreeMap;

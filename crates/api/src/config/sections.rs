@@ -369,6 +369,55 @@ pub struct Telemetry {
     /// Which log lines are written: a level, or `tracing` directives such as
     /// `info,portcullis_store=debug`.
     pub log_level: String,
+    /// The collector that spans and metrics are sent to. Without this section none is.
+    pub otlp: Option<Otlp>,
+}
+
+/// The collector that spans and metrics are sent to. It is infrastructure: nobody else can name one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// `http://` or `https://`, host and port; over HTTP a path may follow, to which `/v1/traces` and
+    /// `/v1/metrics` are added.
+    pub endpoint: Url,
+    /// How OTLP is spoken there.
+    #[serde(default)]
+    pub protocol: OtlpProtocol,
+    /// A file of header fields that go with each request, `name: value` a line: the collector's token.
+    pub headers_file: Option<PathBuf>,
+    /// A PEM file of the authorities whose certificates are believed instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The share of calls that got what they asked for whose spans are sent; 0 to 1. Refusals and failures
+    /// are sent whatever it is.
+    #[serde(default = "default_sampling_ratio")]
+    pub sampling_ratio: f64,
+    /// So many more of those calls a second, whose callers say that they keep their own span.
+    #[serde(default = "default_sampled_calls_per_second")]
+    pub sampled_calls_per_second: u32,
+    /// How often metrics are sent.
+    #[serde(default = "default_metrics_interval_seconds")]
+    pub metrics_interval_seconds: u64,
+}
+
+const fn default_sampling_ratio() -> f64 {
+    0.1
+}
+const fn default_sampled_calls_per_second() -> u32 {
+    10
+}
+const fn default_metrics_interval_seconds() -> u64 {
+    15
+}
+
+/// How OTLP is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpProtocol {
+    /// gRPC.
+    #[default]
+    Grpc,
+    /// Protobuf over HTTP.
+    Http,
 }
 
 impl Default for Telemetry {
@@ -376,6 +425,7 @@ impl Default for Telemetry {
         Self {
             log_format: LogFormat::Json,
             log_level: "info".to_owned(),
+            otlp: None,
         }
     }
 }

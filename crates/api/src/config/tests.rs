@@ -132,6 +132,49 @@ fn the_admin_listener_is_never_the_public_one_nor_public_in_production() {
 }
 
 #[test]
+fn a_collector_is_named_by_a_bare_url_and_in_production_reached_by_https() {
+    let refused = |pairs: &[(&str, &str)]| {
+        let found = match with(pairs) {
+            Ok(_) => Vec::new(),
+            Err(ConfigError::Violations(violations)) => violations,
+            Err(error) => panic!("{error}"),
+        };
+        let fields = found.into_iter().map(|one| one.field);
+        fields
+            .filter(|field| field.starts_with("telemetry.otlp"))
+            .count()
+    };
+    let endpoint = "PORTCULLIS_TELEMETRY_OTLP_ENDPOINT";
+    let http = ("PORTCULLIS_TELEMETRY_OTLP_PROTOCOL", "http");
+    for url in ["http://127.0.0.1:4317", "https://collector.internal:4317"] {
+        assert_eq!(refused(&[(endpoint, url)]), 0, "{url}");
+        let production = [(endpoint, url), ("PORTCULLIS_PROFILE", "production")];
+        assert_eq!(refused(&production), 0, "{url}");
+    }
+    assert_eq!(refused(&[(endpoint, "https://c.example/otlp"), http]), 0);
+    for url in [
+        "https://c.example/otlp",
+        "ftp://c.example",
+        "https://user:hunter2@c.example",
+        "https://c.example/?key=hunter2",
+    ] {
+        assert_eq!(refused(&[(endpoint, url)]), 1, "{url}");
+    }
+    let production = [
+        (endpoint, "http://10.1.2.3:4317"),
+        ("PORTCULLIS_PROFILE", "production"),
+    ];
+    assert_eq!(refused(&production), 1);
+    for ratio in ["1.1", "-0.1", "NaN", "inf"] {
+        let pairs = [
+            (endpoint, "http://127.0.0.1:4317"),
+            ("PORTCULLIS_TELEMETRY_OTLP_SAMPLING_RATIO", ratio),
+        ];
+        assert_eq!(refused(&pairs), 1, "{ratio}");
+    }
+}
+
+#[test]
 fn a_variable_of_the_wrong_kind_is_named_without_its_value() {
     let error = with(&[("PORTCULLIS_TOKENS_LIFETIME_SECONDS", "sixty")]).unwrap_err();
     let text = error.to_string();
@@ -147,6 +190,10 @@ fn unknown_keys_are_refused_by_name() {
     for (section, key) in [
         ("[tokens]", "lifetime"),
         ("[telemetry]", "level"),
+        (
+            "[telemetry.otlp]\nendpoint = \"http://127.0.0.1:4317\"",
+            "insecure",
+        ),
         ("[admission]", "rpm"),
         ("[colours]", "red"),
     ] {
@@ -346,7 +393,8 @@ fn every_variable_reaches_a_field() {
         .0
         .replace("eu-west", "us-east");
     let tls = "[server.tls]\ncertificate_file = \"/x\"\nprivate_key_file = \"/x\"\n";
-    let text_of_file = format!("{LOCAL}\n{tls}\n[regions{region}");
+    let otlp = "[telemetry.otlp]\nendpoint = \"http://127.0.0.1:1\"\n";
+    let text_of_file = format!("{LOCAL}\n{tls}\n{otlp}\n[regions{region}");
     for entry in overrides() {
         let text = match entry.name.as_str() {
             "PORTCULLIS_PROFILE" => "local",
@@ -357,6 +405,8 @@ fn every_variable_reaches_a_field() {
             "PORTCULLIS_SERVER_TRUSTED_PROXIES" => "127.0.0.0/8",
             "PORTCULLIS_SERVER_ALLOWED_ORIGINS" => "http://localhost:3000",
             "PORTCULLIS_TELEMETRY_LOG_FORMAT" => "text",
+            "PORTCULLIS_TELEMETRY_OTLP_ENDPOINT" => "http://127.0.0.1:4317",
+            "PORTCULLIS_TELEMETRY_OTLP_PROTOCOL" => "http",
             "PORTCULLIS_READ_ONLY" => "1",
             name if name.ends_with("_URL") => "postgres://localhost/x",
             name if name.ends_with("_FILE") => "/x",

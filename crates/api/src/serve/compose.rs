@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use portcullis_domain::id::Replica;
 use portcullis_domain::observation::Observer;
 use portcullis_domain::{Clock, Id};
 use portcullis_egress::{Client, EgressError, Limits, SystemResolver, TcpDial, Trust};
@@ -23,13 +24,13 @@ use portcullis_mcp_runtime::token::{
 };
 use portcullis_store::RecordWriter;
 use portcullis_store::writer::WriterOptions;
-use portcullis_telemetry::Metrics;
+use portcullis_telemetry::{Exporter, Metrics};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::ServeError;
 use super::health::Health;
-use super::observer::Observed;
+use super::observer::{self, Observed};
 use super::readings::{Backlog, GateReadings};
 use super::stores::Stores;
 use super::{admin, edge, health};
@@ -62,6 +63,8 @@ pub(super) struct Composed {
     /// What the operator's own tools reach.
     pub(super) admin: Router,
     pub(super) backlog: Arc<Backlog>,
+    /// What sends to the collector, where one is configured.
+    pub(super) exporter: Option<Exporter>,
 }
 
 impl Parts {
@@ -69,17 +72,24 @@ impl Parts {
     pub(super) fn compose(self, stopping: CancellationToken) -> Result<Composed, ServeError> {
         let readings = GateReadings::default();
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), readings.clone()));
+        let replica = Id::mint(self.clock.now(), entropy::random()?);
+        let otlp = self.config.telemetry.otlp.as_ref();
+        let sending = otlp
+            .map(|otlp| observer::exporter(otlp, replica, &self.keys, &metrics, &self.clock))
+            .transpose()?;
+        let (exporter, spans) = sending.unzip();
         let observer = Observed {
             metrics: Arc::clone(&metrics),
+            spans,
         };
-        let gate = Arc::new(self.gate(Arc::new(observer))?);
-        readings.of(&gate);
+        let gate = Arc::new(self.gate(replica, Arc::new(observer))?);
         let api = api_state(&self.config, &self.stores, &self.clock);
         let guarded =
             v1::router(api).merge(oauth::router(Arc::new(self.oauth(&gate.switchboard)?)));
         let guarded = edge::guarded(guarded, &self.config.server);
         // The seam checks host and origin itself: its refusals are JSON-RPC.
         let health = Health::new(Arc::clone(&gate), self.stores.regions, stopping);
+        readings.of(&gate, &health);
         let details = health::details(&health);
         let names = self.config.admin.allowed_hosts.clone();
         let admin = admin::router(metrics, details, names);
@@ -93,10 +103,11 @@ impl Parts {
             router: edge::around(router, strict),
             admin: edge::around(admin, edge::StrictTransport::Never),
             backlog: readings.backlog(),
+            exporter,
         })
     }
 
-    fn gate(&self, observer: Arc<dyn Observer>) -> Result<Gate, ServeError> {
+    fn gate(&self, replica: Id<Replica>, observer: Arc<dyn Observer>) -> Result<Gate, ServeError> {
         let Stores { control, regions } = &self.stores;
         let regions = regions.iter().map(|(pool, store)| {
             let region = Region {
@@ -113,7 +124,7 @@ impl Parts {
         );
         Ok(Gate {
             settings: self.gate_settings()?,
-            replica: Id::mint(self.clock.now(), entropy::random()?),
+            replica,
             clock: Arc::clone(&self.clock),
             keys: Arc::clone(&self.keys),
             control: control.clone(),

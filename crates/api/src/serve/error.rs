@@ -8,6 +8,7 @@ use portcullis_keys::entropy::EntropyError;
 use portcullis_mcp_runtime::token::NetworkPrefixError;
 use portcullis_store::migrate::MigrationError;
 use portcullis_store::{ConnectError, StoreError};
+use portcullis_telemetry::CollectorError;
 
 use super::tls::TlsError;
 use crate::config::ConfigError;
@@ -46,6 +47,9 @@ pub enum ServeError {
     /// The certificate cannot be shown.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The collector cannot be spoken to as it is configured.
+    #[error("telemetry.otlp: {0}. Correct that section")]
+    Collector(#[from] CollectorError),
     /// Nobody may migrate.
     #[error("{field} is missing: migrating needs the role that owns the databases. Add it")]
     NoOwner {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -35,6 +36,8 @@ pub(super) struct Health {
     stopping: CancellationToken,
     /// Behind one lock, so that many who ask at once cause one question.
     last: Mutex<Option<Answer>>,
+    /// Whether all regional databases answered the last time.
+    regions_answered: AtomicBool,
 }
 
 /// Which regional databases answered.
@@ -120,6 +123,7 @@ impl Health {
             regions,
             stopping,
             last: Mutex::new(None),
+            regions_answered: AtomicBool::new(true),
         })
     }
 
@@ -141,6 +145,13 @@ impl Health {
         }
     }
 
+    /// Whether the replica takes calls, as far as it knows without asking anybody: `/readyz` asks.
+    pub(super) fn last_ready(&self) -> bool {
+        let regions = self.regions_answered.load(Ordering::Relaxed);
+        let lost = matches!(self.gate.snapshots.freshness(), Freshness::Lost);
+        regions && !lost && !self.stopping.is_cancelled()
+    }
+
     async fn answer(&self) -> Answer {
         let mut last = self.last.lock().await;
         let fresh = last.take().filter(|answer| answer.at.elapsed() < STANDS);
@@ -159,10 +170,13 @@ impl Health {
             let said = within(region.posture()).await;
             found.insert(*pool, answered(pool.as_str(), said));
         }
-        Answer {
+        let answer = Answer {
             at: Instant::now(),
             answered: found,
-        }
+        };
+        self.regions_answered
+            .store(answer.ready(), Ordering::Relaxed);
+        answer
     }
 }
 

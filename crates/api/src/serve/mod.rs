@@ -30,6 +30,7 @@ use ipnet::IpNet;
 use portcullis_domain::Clock;
 use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::gate::Gate;
+use portcullis_telemetry::Exporter;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,7 @@ pub struct Replica {
     router: Router,
     admin: Router,
     backlog: Arc<Backlog>,
+    exporter: Option<Exporter>,
     sweeper: Sweeper,
     bounds: Bounds,
     proxies: Vec<IpNet>,
@@ -114,12 +116,14 @@ impl Replica {
             router,
             admin,
             backlog,
+            exporter,
         } = parts.compose(stopping.clone())?;
         Ok(Self {
             gate,
             router,
             admin,
             backlog,
+            exporter,
             sweeper,
             bounds,
             proxies,
@@ -141,7 +145,8 @@ impl Replica {
         let stop = CancellationToken::new();
         let admin = listeners.admin.take();
         let doors = doors(listeners, self.certificates.as_ref())?;
-        let jobs = jobs::start(&self.gate, self.sweeper, self.backlog, &stop);
+        let work = (self.sweeper, self.backlog, self.exporter);
+        let jobs = jobs::start(&self.gate, work, &stop);
         know_the_configuration(&self.gate, &shutdown).await;
         if let Some((certificates, seen)) = self.certificates {
             jobs.spawn(certificates.follow(seen, stop.clone()));

@@ -11,6 +11,8 @@ use portcullis_store::Connections;
 use portcullis_telemetry::metrics::{Instrument, Reading, Readings};
 use time::OffsetDateTime;
 
+use super::health::Health;
+
 const fn gauge(name: &'static str, help: &'static str) -> Instrument {
     Instrument {
         name,
@@ -27,6 +29,10 @@ const fn counter(name: &'static str, help: &'static str) -> Instrument {
     }
 }
 
+static READY: Instrument = gauge(
+    "ready",
+    "1 where the replica takes calls, by what it knows and by what its regional databases last answered",
+);
 static UNDER_WAY: Instrument = gauge("calls_under_way", "Calls that a tool works on now");
 static EPOCH_AGE: Instrument = gauge(
     "epoch_age_seconds",
@@ -95,7 +101,7 @@ impl Backlog {
 /// Reads a gate. It is told which one after the gate was made, since the gate knows who observes it.
 #[derive(Clone, Default)]
 pub(super) struct GateReadings {
-    gate: Arc<OnceLock<Weak<Gate>>>,
+    gate: Arc<OnceLock<(Weak<Gate>, Weak<Health>)>>,
     backlog: Arc<Backlog>,
 }
 
@@ -106,10 +112,12 @@ impl fmt::Debug for GateReadings {
 }
 
 impl GateReadings {
-    /// Says which gate.
-    pub(super) fn of(&self, gate: &Arc<Gate>) {
+    /// Says which gate, and whose health.
+    pub(super) fn of(&self, gate: &Arc<Gate>, health: &Arc<Health>) {
         // A replica has one gate; a second would not be read.
-        let _first = self.gate.set(Arc::downgrade(gate));
+        let _first = self
+            .gate
+            .set((Arc::downgrade(gate), Arc::downgrade(health)));
     }
 
     /// What the relay tells.
@@ -120,11 +128,16 @@ impl GateReadings {
 
 impl Readings for GateReadings {
     fn read(&self) -> Vec<Reading> {
-        let Some(gate) = self.gate.get().and_then(Weak::upgrade) else {
+        let read = self
+            .gate
+            .get()
+            .map(|(gate, health)| (gate.upgrade(), health.upgrade()));
+        let Some((Some(gate), Some(health))) = read else {
             return Vec::new();
         };
         let now = gate.clock.now();
         let mut found = vec![
+            plain(&READY, f64::from(u8::from(health.last_ready()))),
             plain(&UNDER_WAY, count(gate.switchboard.under_way())),
             plain(&EPOCH_AGE, gate.snapshots.staleness().as_secs_f64()),
             plain(&EPOCH, large(gate.snapshots.epoch().unsigned_abs())),

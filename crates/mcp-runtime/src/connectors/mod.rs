@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_domain::id::{Id, Principal, Record, Tenant, Ticket};
-use portcullis_domain::{Jurisdiction, Pool, PrincipalName, SpanId, TraceId};
+use portcullis_domain::{Jurisdiction, Pool, PrincipalName, SpanId, TraceId, TraceState};
 use portcullis_redaction::FieldRule;
 use portcullis_store::{RegionStore, RegionTx};
 use serde_json::{Map, Value};
@@ -85,6 +85,8 @@ pub struct Invocation<'a> {
     pub upstream_key: Option<&'a str>,
     /// The trace that the call belongs to.
     pub trace_id: TraceId,
+    /// What the caller says beside its trace.
+    pub trace_state: Option<&'a TraceState>,
     /// The call's span in it.
     pub span_id: SpanId,
     /// When the call was permitted.

@@ -209,6 +209,7 @@ async fn invoke(
         intent: lease.map(|lease| lease.intent),
         upstream_key: lease.map(|lease| lease.upstream_key.as_str()),
         trace_id: passage.trace_id,
+        trace_state: passage.trace_state.as_ref(),
         span_id: span_of(lease.map_or(seal.record, |lease| lease.intent)),
         now: gate.clock.now(),
         mark,

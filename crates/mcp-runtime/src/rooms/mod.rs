@@ -22,6 +22,7 @@ mod turnstile;
 
 use std::sync::Arc;
 
+use portcullis_domain::TraceState;
 use portcullis_domain::observation::TracePlace;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -47,6 +48,8 @@ pub struct CallRequest {
     pub key: Option<String>,
     /// The trace that the call belongs to: the caller's `traceparent`, else a new one.
     pub place: TracePlace,
+    /// What the caller says beside it, for an upstream.
+    pub trace_state: Option<TraceState>,
     /// When the request arrived.
     pub arrived: Instant,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use portcullis_domain::id::{Id, Principal, Record, Tenant};
 use portcullis_domain::observation::{
-    ActorSeen, CallEnd, CallSeen, PlanStep, PolicyDecision, Stage, TracePlace,
+    ActorSeen, Budget, CallEnd, CallSeen, PlanStep, PolicyDecision, Stage, TracePlace,
 };
 use portcullis_domain::{Pool, PrincipalType, SpanId};
 use portcullis_wire::Slug;
@@ -18,7 +18,7 @@ use super::admit::Admitted;
 use super::claim::{Claimed, RecordFault, Step};
 use super::decide::Fate;
 use super::execute::{Outcome, span_of};
-use super::record::Recorded;
+use super::record::{Recorded, SETTLED};
 use super::redact::{Redacted, Shown};
 use super::validate::{KnownTool, Passage};
 use crate::catalog::CompiledTool;
@@ -43,6 +43,7 @@ pub(super) struct Sight {
     key_hash: Option<[u8; 8]>,
     pool: Option<Pool>,
     pii_count: Option<u32>,
+    budget: Budget,
     policy: Option<Stage>,
     service: Option<Stage>,
     redaction: Option<Stage>,
@@ -78,6 +79,10 @@ impl Sight {
             key_hash: None,
             pool: None,
             pii_count: None,
+            budget: Budget {
+                settled: None,
+                daily: admitted.snapshot().limits(caller.principal).daily_cost,
+            },
             policy: None,
             service: None,
             redaction: None,
@@ -140,6 +145,7 @@ impl Sight {
     pub(super) fn executed(&mut self, outcome: &Outcome) {
         if outcome.under_way.is_some() {
             self.service = Some(self.stage());
+            self.budget.settled = Some(SETTLED);
         }
     }
 
@@ -176,6 +182,7 @@ impl Sight {
             pii_count: self.pii_count,
             key_hash: self.key_hash,
             pool: self.pool,
+            budget: self.budget,
             record: self.record.filter(|_| recorded.is_ok()),
             policy: self.policy,
             service: self.service,

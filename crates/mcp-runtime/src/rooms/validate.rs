@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use portcullis_domain::{Scope, TraceId};
+use portcullis_domain::{Scope, TraceId, TraceState};
 use portcullis_evidence::Canonical;
 use portcullis_wire::Slug;
 use serde_json::{Map, Value};
@@ -25,6 +25,8 @@ use crate::snapshot::{CatalogEntry, PrincipalEntry, TenantSnapshot};
 pub struct Passage {
     pub(in crate::rooms) admitted: Admitted,
     pub(in crate::rooms) trace_id: TraceId,
+    /// What the caller says beside its trace, for an upstream alone.
+    pub(in crate::rooms) trace_state: Option<TraceState>,
     pub(in crate::rooms) started_at: OffsetDateTime,
     pub(in crate::rooms) started: tokio::time::Instant,
     pub(in crate::rooms) arguments: Value,
@@ -82,6 +84,7 @@ pub fn enter(
         mut arguments,
         key,
         place,
+        trace_state,
         arrived: _,
     } = request;
     let entry = visible_tool(&snapshot, &admitted, &name, now);
@@ -98,6 +101,7 @@ pub fn enter(
     let passage = Passage {
         admitted,
         trace_id: place.trace,
+        trace_state,
         started_at: now,
         started: tokio::time::Instant::now(),
         arguments,

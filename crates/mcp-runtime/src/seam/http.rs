@@ -67,7 +67,7 @@ async fn answer(
         };
         DoorRefusal::new(Slug::MalformedRequest, detail)
     })?;
-    let place = mcp::trace_place(&parts, None)?;
+    let (place, trace_state) = mcp::trace_place(&parts, None)?;
     let key = key(&parts.headers)?;
     let rate = admitted.rate().clone();
     let call = CallRequest {
@@ -75,6 +75,7 @@ async fn answer(
         arguments,
         key,
         place,
+        trace_state,
         arrived: watch::arrived(&parts),
     };
     let mut answer = rooms::call(&seam.gate, admitted, call).await;

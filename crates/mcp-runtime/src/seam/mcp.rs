@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use portcullis_domain::TraceId;
 use portcullis_domain::observation::TracePlace;
+use portcullis_domain::{TraceId, TraceParent, TraceState};
 use portcullis_evidence::record::Room;
 use portcullis_keys::entropy;
 use portcullis_wire::Slug;
@@ -106,7 +106,7 @@ async fn call(
             return stopped(id, &refusal, &rate, complete);
         }
     };
-    let place = match trace_place(parts, params.meta.as_ref()) {
+    let (place, trace_state) = match trace_place(parts, params.meta.as_ref()) {
         Ok(place) => place,
         Err(refusal) => return refused(id, &refusal),
     };
@@ -115,6 +115,7 @@ async fn call(
         arguments: params.arguments.unwrap_or_default().0,
         key,
         place,
+        trace_state,
         arrived: watch::arrived(parts),
     };
     let mut answer = rooms::call(gate, admitted, request).await;
@@ -263,26 +264,24 @@ fn key(meta: Option<&Map<String, Value>>) -> Result<Option<String>, ProtocolFaul
     }
 }
 
-/// The caller's place in its trace, from `_meta` or the header, else a new trace.
+/// The caller's place in its trace and what it says beside it, from `_meta` or the headers, else a new
+/// trace.
 pub(super) fn trace_place(
     parts: &Parts,
     meta: Option<&Map<String, Value>>,
-) -> Result<TracePlace, DoorRefusal> {
-    let in_meta = meta
-        .and_then(|meta| meta.get("traceparent"))
-        .and_then(Value::as_str)
-        .and_then(TraceId::with_parent);
-    if let Some((trace, parent)) = in_meta.or_else(|| watch::sent_trace(&parts.headers)) {
-        return Ok(TracePlace {
-            trace,
-            parent: Some(parent),
-        });
+) -> Result<(TracePlace, Option<TraceState>), DoorRefusal> {
+    let text = |name| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
+    if let Some(sent) = text("traceparent").and_then(TraceParent::read) {
+        return Ok((
+            sent.into(),
+            TraceState::read(text("tracestate").into_iter()),
+        ));
+    }
+    if let Some(sent) = watch::sent_trace(&parts.headers) {
+        return Ok((sent.into(), watch::sent_state(&parts.headers)));
     }
     match entropy::random() {
-        Ok(bytes) => Ok(TracePlace {
-            trace: TraceId::from_bytes(bytes),
-            parent: None,
-        }),
+        Ok(bytes) => Ok((TracePlace::new(TraceId::from_bytes(bytes)), None)),
         Err(error) => {
             tracing::error!(%error, "no random bytes for a trace id");
             Err(DoorRefusal::new(Slug::Internal, ""))

@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Response};
+use axum::http::{HeaderMap, HeaderValue, Response};
 use axum::middleware::Next;
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_domain::observation::{TracePlace, TurnedAway};
-use portcullis_domain::{SpanId, TraceId};
+use portcullis_domain::{TraceId, TraceParent, TraceState};
 use portcullis_keys::entropy;
 use portcullis_wire::Slug;
 use tokio::time::Instant;
@@ -50,8 +50,15 @@ pub(super) fn mark(response: &mut Response<Body>, slug: Slug) {
 }
 
 /// The trace that a header names.
-pub(super) fn sent_trace(headers: &HeaderMap) -> Option<(TraceId, SpanId)> {
-    TraceId::with_parent(headers.get("traceparent")?.to_str().ok()?)
+pub(super) fn sent_trace(headers: &HeaderMap) -> Option<TraceParent> {
+    TraceParent::read(headers.get("traceparent")?.to_str().ok()?)
+}
+
+/// What the headers say beside that trace.
+pub(super) fn sent_state(headers: &HeaderMap) -> Option<TraceState> {
+    let fields = headers.get_all("tracestate").iter();
+    let fields: Result<Vec<_>, _> = fields.map(HeaderValue::to_str).collect();
+    TraceState::read(fields.ok()?.into_iter())
 }
 
 /// Around every request.
@@ -70,16 +77,13 @@ pub(super) async fn watch(
     let response = next.run(request).await;
     if let Some(Away(slug)) = response.extensions().get() {
         let took = at.elapsed();
-        let (trace, parent) = match sent {
-            Some((trace, parent)) => (trace, Some(parent)),
-            None => (
-                TraceId::from_bytes(entropy::random().unwrap_or_default()),
-                None,
-            ),
-        };
+        let place = sent.map_or_else(
+            || TracePlace::new(TraceId::from_bytes(entropy::random().unwrap_or_default())),
+            TracePlace::from,
+        );
         gate.observer.turned_away(&TurnedAway {
             tenant: tenant.get().copied(),
-            place: TracePlace { trace, parent },
+            place,
             arrived_at: gate.clock.now() - took,
             took,
             problem: slug.as_str(),

@@ -3,10 +3,12 @@
 //! Labels are bounded: problems, decisions and outcomes are closed lists; tools and tenants have a series
 //! of their own up to a number, and share one beyond it.
 
+mod exports;
 mod reading;
 mod series;
 
 use std::fmt;
+use std::sync::Arc;
 
 use portcullis_domain::attribute;
 use portcullis_domain::id::{Id, Tenant};
@@ -19,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use exports::{Dropped, Exports, Signal};
 pub use reading::{Instrument, Reading, Readings};
 
 use reading::Collected;
@@ -95,6 +98,7 @@ pub struct Metrics {
     problems: Family<ProblemLabels, Counter>,
     parts: [Histogram; 4],
     redacted: Counter,
+    exports: Arc<Exports>,
     by_tool: Bounded<String, ToolSeries>,
     by_tenant: Bounded<Id<Tenant>, TenantSeries>,
 }
@@ -148,6 +152,7 @@ impl Metrics {
             "Values and stretches of text that were taken out of answers",
             redacted.clone(),
         );
+        let exports = Arc::new(Exports::registered(&mut registry));
         registry.register_collector(Box::new(Collected(readings)));
         let part = |part| parts.get_or_create_owned(&PartLabel { part });
         let rest = ToolSeries::new(OTHER, duration_of(&durations, OTHER));
@@ -159,6 +164,7 @@ impl Metrics {
             tenants,
             problems,
             redacted,
+            exports,
             by_tool: Bounded::new(TOOLS, rest),
             by_tenant: Bounded::new(TENANTS, TenantSeries::new(OTHER.to_owned())),
         }
@@ -201,6 +207,11 @@ impl Metrics {
         self.problems
             .get_or_create(&ProblemLabels { problem, room })
             .inc();
+    }
+
+    /// What is counted of the way to the collector.
+    pub fn exports(&self) -> Arc<Exports> {
+        Arc::clone(&self.exports)
     }
 
     /// Everything, as `OpenMetrics` text.

@@ -1,6 +1,7 @@
 //! What a replica does beside answering: following the epoch, writing counts of refusals, taking
 //! administrative changes to the ledger, closing the calls of dead replicas, ending switches whose time
-//! is over, and the sweeper's named jobs. Every replica does them; each is harmless twice.
+//! is over, sending to the collector, and the sweeper's named jobs. Every replica does them; each is
+//! harmless twice.
 
 mod expiry;
 mod reap;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use portcullis_mcp_runtime::gate::Gate;
 use portcullis_mcp_runtime::{refusals, snapshot};
+use portcullis_telemetry::Exporter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,8 +23,7 @@ pub(super) use sweep::Sweeper;
 /// Starts everything; it ends after `stop`.
 pub(super) fn start(
     gate: &Arc<Gate>,
-    sweeper: Sweeper,
-    backlog: Arc<Backlog>,
+    (sweeper, backlog, exporter): (Sweeper, Arc<Backlog>, Option<Exporter>),
     stop: &CancellationToken,
 ) -> TaskTracker {
     let tasks = TaskTracker::new();
@@ -36,6 +37,9 @@ pub(super) fn start(
         backlog,
         stop.clone(),
     ));
+    if let Some(exporter) = exporter {
+        tasks.spawn(exporter.run(stop.clone()));
+    }
     for region in sweeper.regions() {
         tasks.spawn(reap::reap(Arc::clone(gate), region, stop.clone()));
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
-use portcullis_domain::{Jurisdiction, Pool};
+use portcullis_domain::{Jurisdiction, Pool, TraceState};
 use portcullis_egress::{Client, Destination, InternalNetworks, Request};
 use portcullis_redaction::FieldRule;
 use serde_json::{Map, Value};
@@ -38,6 +38,7 @@ pub const HTTP: &str = "http";
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Runs the tools of other systems.
 #[derive(Debug)]
@@ -111,6 +112,7 @@ struct Asked<'a> {
     pool: Pool,
     upstream_key: Option<&'a str>,
     traceparent: String,
+    tracestate: Option<&'a TraceState>,
     mark: &'a EffectMark,
 }
 
@@ -122,6 +124,7 @@ impl<'a> Asked<'a> {
             pool: invocation.region.pool(),
             upstream_key: invocation.upstream_key,
             traceparent: invocation.traceparent(),
+            tracestate: invocation.trace_state,
             mark: invocation.mark,
         }
     }
@@ -135,6 +138,9 @@ fn request(tool: &HttpTool, call: &Call, asked: &Asked<'_>) -> Option<Request> {
         .clone()
         .with(TRACEPARENT, trace)
         .with(ACCEPT, json.clone());
+    if let Some(state) = asked.tracestate {
+        headers = headers.with(TRACESTATE, HeaderValue::from_str(state.as_str()).ok()?);
+    }
     if let Some(key) = asked.upstream_key {
         headers = headers.with(IDEMPOTENCY_KEY, HeaderValue::from_str(key).ok()?);
     }

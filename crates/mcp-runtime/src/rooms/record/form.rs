@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_domain::Pool;
 use portcullis_domain::id::{Id, Record as RecordKind};
+use portcullis_domain::{MicroUsd, Pool};
 use portcullis_evidence::record::{
     self as form, Actor, ActorName, Answer, Basis, Body, Call, CallIntent, CallOutcome, Cost,
     Effect, Ending, Hold, Payload, Permit, PolicyVersion, Redaction, Route,
@@ -270,9 +270,12 @@ fn cuts_off(slug: Slug) -> bool {
     )
 }
 
+/// What a call that ran costs: nothing is priced before there are budgets.
+pub(in crate::rooms) const SETTLED: MicroUsd = MicroUsd(0);
+
 fn executed(permit: Permit, effect: Effect, intent: Option<Id<RecordKind>>) -> Ending {
     // Nothing is reserved before there are budgets, and the record says what happened.
-    let cost = Count::saturating(0);
+    let cost = Count::saturating(SETTLED.0);
     Ending::Executed {
         cost: Cost {
             reserved: cost,

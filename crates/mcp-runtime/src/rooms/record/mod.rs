@@ -18,6 +18,7 @@ use super::claim::{Lease, RecordFault, Seal, region};
 use super::decide::Permitted;
 use super::redact::{self, Redacted, Shown};
 use crate::gate::Gate;
+pub(in crate::rooms) use form::SETTLED;
 pub(crate) use form::{Signed, signed};
 
 /// A call whose record is durable.

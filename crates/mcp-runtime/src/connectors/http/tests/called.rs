@@ -45,6 +45,7 @@ async fn a_call_sends_what_was_configured_and_returns_what_was_declared() {
         "x-api-version: 2",
         "idempotency-key: key-1",
         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "tracestate: rojo=00f067aa0ba902b7",
         "content-type: application/json",
         "accept: application/json",
     ] {

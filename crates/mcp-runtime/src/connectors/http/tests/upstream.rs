@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portcullis_domain::{HttpToolConfig, Pool, ToolDefinition};
+use portcullis_domain::{HttpToolConfig, Pool, ToolDefinition, TraceState};
 use portcullis_egress::{
     Client, InternalNetwork, InternalNetworks, Limits, SystemResolver, TcpDial, Trust,
 };
@@ -191,12 +191,14 @@ pub(super) async fn call(
     arguments: &Value,
 ) -> (Result<ToolOutput, ToolError>, bool) {
     let mark = EffectMark::default();
+    let state = TraceState::read(["rojo=00f067aa0ba902b7"].into_iter());
     let asked = Asked {
         tool: Some(tool),
         arguments,
         pool: Pool::EuWest,
         upstream_key: Some("key-1"),
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        tracestate: state.as_ref(),
         mark: &mark,
     };
     let ended = connector.run(asked).await;
