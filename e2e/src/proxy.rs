@@ -1,9 +1,11 @@
-//! A line to the database server that can be cut, held, or kept from carrying notifications, while
-//! everybody else's line stays whole.
+//! A line to the database server that can be cut, held, kept from carrying notifications, or cut at one
+//! commit, while everybody else's line stays whole.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,6 +27,42 @@ pub enum Line {
     Cut,
 }
 
+/// Where a line is cut at a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutAt {
+    /// Before the server hears of it: it rolls back.
+    Request,
+    /// After the server has done it, before its answer gets through.
+    Answer,
+}
+
+/// Which commit is lost, and what became of it.
+#[derive(Debug, Default)]
+struct Loss {
+    next: Mutex<Option<(usize, CutAt)>>,
+    lost: AtomicUsize,
+}
+
+impl Loss {
+    /// Whether this commit is the one.
+    fn hits(&self) -> Option<CutAt> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *next {
+            Some((0, at)) => {
+                let at = *at;
+                *next = None;
+                self.lost.fetch_add(1, Ordering::AcqRel);
+                Some(at)
+            }
+            Some((before, _)) => {
+                *before -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+}
+
 /// Where the server is.
 #[derive(Debug, Clone)]
 pub enum Server {
@@ -39,6 +77,7 @@ pub enum Server {
 pub struct Proxy {
     address: SocketAddr,
     line: watch::Sender<Line>,
+    loss: Arc<Loss>,
     stop: CancellationToken,
 }
 
@@ -53,6 +92,8 @@ impl Proxy {
         let address = listener.local_addr()?;
         let (line, _) = watch::channel(Line::Open);
         let stop = CancellationToken::new();
+        let loss = Arc::new(Loss::default());
+        let lossy = Arc::clone(&loss);
         let (told, ended) = (line.clone(), stop.clone());
         let tasks = TaskTracker::new();
         let own = tasks.clone();
@@ -60,7 +101,8 @@ impl Proxy {
             let accepting = async {
                 while let Ok((client, _)) = listener.accept().await {
                     if *told.borrow() != Line::Cut {
-                        let carried = carry(client, server.clone(), told.subscribe());
+                        let lines = (told.subscribe(), Arc::clone(&lossy));
+                        let carried = carry(client, server.clone(), lines);
                         own.spawn(ended.clone().run_until_cancelled_owned(carried));
                     }
                 }
@@ -70,6 +112,7 @@ impl Proxy {
         Ok(Self {
             address,
             line,
+            loss,
             stop,
         })
     }
@@ -83,6 +126,21 @@ impl Proxy {
     pub fn set(&self, line: Line) {
         self.line.send_replace(line);
     }
+
+    /// Cuts the connection that sends the commit after `before` others, at that commit.
+    pub fn lose_commit(&self, before: usize, at: CutAt) {
+        let mut next = self
+            .loss
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *next = Some((before, at));
+    }
+
+    /// How many commits were lost.
+    pub fn lost(&self) -> usize {
+        self.loss.lost.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Proxy {
@@ -92,8 +150,12 @@ impl Drop for Proxy {
 }
 
 /// Carries one connection until either side ends it or the line is cut.
-async fn carry(client: TcpStream, server: Server, mut line: watch::Receiver<Line>) {
-    let open = line.clone();
+async fn carry(
+    client: TcpStream,
+    server: Server,
+    (mut line, loss): (watch::Receiver<Line>, Arc<Loss>),
+) {
+    let open = (line.clone(), loss);
     let carried = async move {
         let _as_fast_as_it_goes = client.set_nodelay(true);
         let (from_client, to_client) = client.into_split();
@@ -119,26 +181,53 @@ async fn carry(client: TcpStream, server: Server, mut line: watch::Receiver<Line
 async fn both<R, W>(
     client: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     server: (R, W),
-    line: watch::Receiver<Line>,
+    (line, loss): (watch::Receiver<Line>, Arc<Loss>),
 ) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let up = pump(client.0, server.1, line.clone(), None);
-    let down = pump(server.0, client.1, line, Some(Messages::default()));
+    let doomed = AtomicBool::new(false);
+    let up = pump(client.0, server.1, line.clone(), Way::Up(&loss, &doomed));
+    let down = Way::Down(Messages::default(), &doomed);
+    let down = pump(server.0, client.1, line, down);
     tokio::select! {
         ended = up => ended,
         ended = down => ended,
     }
 }
 
-/// Carries one direction; of the server's, `messages` knows where each message begins.
+/// Which direction.
+enum Way<'a> {
+    /// To the server; says that the answer is not to get through.
+    Up(&'a Loss, &'a AtomicBool),
+    /// From the server; knows where each message begins.
+    Down(Messages, &'a AtomicBool),
+}
+
+impl Way<'_> {
+    /// What of some bytes passes; nothing where the connection ends here.
+    fn pass(&mut self, bytes: &[u8], mute: bool) -> Option<Vec<u8>> {
+        match self {
+            Self::Up(loss, doomed) => {
+                let cut = bytes.ends_with(COMMIT).then(|| loss.hits()).flatten();
+                doomed.fetch_or(cut == Some(CutAt::Answer), Ordering::AcqRel);
+                (cut != Some(CutAt::Request)).then(|| bytes.to_vec())
+            }
+            Self::Down(messages, doomed) => {
+                let whole = !doomed.load(Ordering::Acquire);
+                whole.then(|| messages.pass(bytes, mute))
+            }
+        }
+    }
+}
+
+/// Carries one direction.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut line: watch::Receiver<Line>,
-    mut messages: Option<Messages>,
+    mut way: Way<'_>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 65_536];
     loop {
@@ -148,15 +237,17 @@ async fn pump(
         };
         let now = line.wait_for(|line| *line != Line::Held).await;
         let mute = now.is_ok_and(|line| *line == Line::Mute);
-        match &mut messages {
-            Some(messages) => to.write_all(&messages.pass(read, mute)).await?,
-            None => to.write_all(read).await?,
+        match way.pass(read, mute) {
+            Some(passed) => to.write_all(&passed).await?,
+            None => return Ok(()),
         }
     }
 }
 
 /// The type of `NotificationResponse` (PostgreSQL's protocol, version 3).
 const NOTIFICATION: u8 = b'A';
+/// A commit as a message of its own, which is how the driver sends it.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// A message's type and length.
 const HEAD: usize = 5;
 
@@ -242,6 +333,25 @@ mod tests {
     fn an_open_line_loses_nothing() {
         let all = [message(NOTIFICATION, b"12"), message(b'Z', b"I")].concat();
         assert_eq!(Messages::default().pass(&all, false), all);
+    }
+
+    #[tokio::test]
+    async fn one_commit_is_lost_before_or_after_the_server_and_the_others_pass() {
+        for at in [CutAt::Request, CutAt::Answer] {
+            let proxy = Proxy::before(Server::Tcp(echo().await)).await.unwrap();
+            proxy.lose_commit(1, at);
+            let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+            let mut heard = vec![0; COMMIT.len()];
+            stream.write_all(COMMIT).await.unwrap();
+            stream.read_exact(&mut heard).await.unwrap();
+            assert_eq!((heard.as_slice(), proxy.lost()), (COMMIT, 0));
+            stream.write_all(COMMIT).await.unwrap();
+            assert_eq!(stream.read(&mut heard).await.unwrap_or(0), 0, "{at:?}");
+            assert_eq!(proxy.lost(), 1);
+            let mut next = TcpStream::connect(proxy.address()).await.unwrap();
+            next.write_all(COMMIT).await.unwrap();
+            next.read_exact(&mut heard).await.unwrap();
+        }
     }
 
     async fn echo() -> SocketAddr {

@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 pub struct Ran {
     /// Whether it succeeded.
     pub success: bool,
+    /// Its exit code, if no signal ended it.
+    pub code: Option<i32>,
     /// What it printed.
     pub out: String,
     /// What it complained about.
@@ -34,6 +36,7 @@ pub fn run(script: &str, binary: &Path) -> Result<Ran> {
         .context("run sh")?;
     Ok(Ran {
         success: output.status.success(),
+        code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     })

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::outcome::{Counts, Outcome, Report};
-use crate::{cargo, prepare, tools};
+use crate::{cargo, owasp, prepare, tools};
 
 /// What a check does.
 type Body<'b> = &'b mut dyn FnMut() -> Result<Outcome>;
@@ -29,6 +29,7 @@ pub(crate) fn run(containers: bool) -> Result<ExitCode> {
         report.add(name, outcome, begun.elapsed());
     };
     without_running(&mut check);
+    check("OWASP rows (docs/owasp.md)", &mut || owasp::check(&mut say));
     let mut python = None;
     check("python of the end-to-end tests", &mut || {
         python = Some(tools::python()?);

@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod faults;
 mod outcome;
+mod owasp;
 mod prepare;
 mod scratch;
 mod tools;

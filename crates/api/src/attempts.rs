@@ -8,6 +8,8 @@
 //!
 //! Tokens that are issued are counted by client as well, since each costs a signature and a write.
 //!
+//! How often one address asks at all is bounded before that, in `oauth::throttle`.
+//!
 //! Memory is bounded: old counts make room for new ones.
 
 use std::fmt;
@@ -106,7 +108,7 @@ fn within(allowed: bool, now: OffsetDateTime) -> Result<(), TooMany> {
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address: what one subscriber has.
-fn network(address: IpAddr) -> u128 {
+pub(crate) fn network(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits() & !u128::from(u64::MAX),

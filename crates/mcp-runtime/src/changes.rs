@@ -12,7 +12,7 @@ use portcullis_domain::id::{Id, OutboxEntry, Record as RecordKind, Tenant};
 use portcullis_domain::{Pool, TraceId};
 use portcullis_evidence::record::{AdminActor, AdminChange, Body, Payload, Target};
 use portcullis_evidence::{
-    Canonical, Digest, Field, Kind, Label, Record, Salts, Timestamp, canonical_bytes,
+    Canonical, Count, Digest, Field, Kind, Label, Record, Salts, Timestamp, canonical_bytes,
 };
 use portcullis_keys::{Aad, EnvelopeError, entropy};
 use portcullis_store::outbox::OutboxRow;
@@ -238,7 +238,9 @@ impl<'g> Ledger<'g> {
             action: change.action.parse().map_err(ChangeError::Action)?,
             actor: actor(&change.actor)?,
             change: Payload::of(&salts, Field::Change, &document),
-            epoch: None,
+            epoch: change
+                .epoch
+                .map(|epoch| Count::saturating(epoch.unsigned_abs())),
             occurred_at: change.created_at.into(),
             outbox: Some(change.id),
             sha256: digest(&detail),
@@ -374,6 +376,7 @@ mod tests {
             subject: subject.to_owned(),
             detail: "{}".to_owned(),
             created_at: datetime!(2026-11-22 12:00 UTC),
+            epoch: None,
         }
     }
 

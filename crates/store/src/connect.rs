@@ -10,11 +10,17 @@ use sqlx::{ConnectOptions as _, Connection, Executor, PgConnection};
 
 use crate::error::Fault;
 
+/// How long ending a transaction may take beyond the statement that runs in it.
+const CLEANING: Duration = Duration::from_secs(1);
+
 /// How a pool behaves.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// The most connections of the pool.
     pub max_connections: u32,
+    /// How many of them are opened before the pool is used, and kept: a burst right after the start
+    /// then waits for no handshake.
+    pub min_connections: u32,
     /// How long a caller waits for a connection.
     pub acquire_timeout: Duration,
     /// How long the server works on one statement.
@@ -29,6 +35,7 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         Self {
             max_connections: 10,
+            min_connections: 0,
             acquire_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(10),
             idle_in_transaction_timeout: Duration::from_secs(10),
@@ -185,8 +192,24 @@ pub(crate) async fn open(
     url: &SecretString,
     options: &ConnectOptions,
 ) -> Result<PgPool, ConnectError> {
-    let pool = PgPoolOptions::new()
+    let pool = settings(options)
+        .connect_with(address(database, url, options)?)
+        .await
+        .map_err(unavailable(database))?;
+    let mut connection = fresh(database, url, options).await?;
+    check_role(database, expected, &mut connection).await?;
+    connection.close().await.map_err(unavailable(database))?;
+    Ok(pool)
+}
+
+/// How connections are checked before use and cleaned after it.
+pub(crate) fn settings(options: &ConnectOptions) -> PgPoolOptions {
+    // A statement that was cut off ends by then; a connection that is silent beyond is given up, or it
+    // would keep its place until the kernel gives up on the line, a quarter of an hour later.
+    let cleaned = options.statement_timeout.saturating_add(CLEANING);
+    PgPoolOptions::new()
         .max_connections(options.max_connections)
+        .min_connections(options.min_connections)
         .acquire_timeout(options.acquire_timeout)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
@@ -198,19 +221,14 @@ pub(crate) async fn open(
                 Ok(true)
             })
         })
-        .after_release(|connection, _| {
+        .after_release(move |connection, _| {
             Box::pin(async move {
-                end_transaction(connection).await?;
-                Ok(true)
+                match tokio::time::timeout(cleaned, end_transaction(connection)).await {
+                    Ok(ended) => ended.map(|()| true),
+                    Err(silent) => Err(sqlx::Error::Io(silent.into())),
+                }
             })
         })
-        .connect_with(address(database, url, options)?)
-        .await
-        .map_err(unavailable(database))?;
-    let mut connection = fresh(database, url, options).await?;
-    check_role(database, expected, &mut connection).await?;
-    connection.close().await.map_err(unavailable(database))?;
-    Ok(pool)
 }
 
 /// Ends the transaction that a connection may be in. sqlx 0.9.0 gives one back inside an open

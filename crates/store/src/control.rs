@@ -1,6 +1,8 @@
 //! The control database and its two kinds of transaction. Neither can be changed into the other, and
 //! neither gives its connection away.
 
+use std::time::Duration;
+
 use portcullis_domain::Id;
 use portcullis_domain::id::Tenant;
 use secrecy::SecretString;
@@ -13,6 +15,11 @@ use crate::error::{StoreError, sort};
 use crate::roles;
 
 const DATABASE: &str = "control";
+/// Connections of a store that is apart: one that is used, and room for those that a silent line holds
+/// until they are given up.
+const APART: u32 = 4;
+/// How long a store that is apart waits for a connection, and its server works on a statement.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 
 /// The control database, as the role that serves.
 #[derive(Debug, Clone)]
@@ -59,6 +66,28 @@ impl ControlStore {
     pub async fn platform(&self) -> Result<PlatformTx, StoreError> {
         let tx = begin(&self.pool, "begin", None).await?;
         Ok(PlatformTx { tx })
+    }
+
+    /// The same database on connections of their own, which are opened when they are needed: for what
+    /// must not wait behind callers. Few and impatient: a line that is silent is given up in seconds.
+    ///
+    /// # Errors
+    /// The address is no `postgres://` URL.
+    pub fn apart(&self) -> Result<Self, ConnectError> {
+        let options = ConnectOptions {
+            max_connections: APART,
+            min_connections: 0,
+            acquire_timeout: IMPATIENCE,
+            statement_timeout: IMPATIENCE,
+            idle_in_transaction_timeout: IMPATIENCE,
+            application_name: "portcullis-epoch",
+        };
+        let address = connect::address(DATABASE, &self.url, &options)?;
+        Ok(Self {
+            pool: connect::settings(&options).connect_lazy_with(address),
+            url: self.url.clone(),
+            options,
+        })
     }
 
     /// Hears of new epochs, on a connection of its own.

@@ -1,13 +1,20 @@
 //! The epoch: one number that grows with every change of configuration, and the log of what changed.
 //! It is updated last in each changing transaction, so that the order of commits is its order.
 
+use std::time::Duration;
+
 use portcullis_domain::Id;
 use portcullis_domain::id::Tenant;
+use sqlx::Executor;
 use sqlx::postgres::PgListener;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use crate::control::{ControlTx, PlatformTx, Within};
 use crate::error::{StoreError, sort};
+
+/// How long nothing may be heard before the line is asked, and how long its answer may take.
+pub const QUIET: Duration = Duration::from_secs(2);
 
 /// The channel on which the number is announced.
 pub const CHANNEL: &str = "portcullis_epoch";
@@ -72,7 +79,8 @@ pub async fn raise(
     raise_for(within, tenant, kind, now).await
 }
 
-/// The same where the platform changes what concerns one tenant alone.
+/// The same where the platform changes what concerns one tenant alone. The administrative changes that
+/// this very transaction wrote down learn which epoch they began.
 pub(crate) async fn raise_for(
     mut within: Within<'_>,
     tenant: Option<Id<Tenant>>,
@@ -85,7 +93,13 @@ pub(crate) async fn raise_for(
         Raised,
         r#"with raised as (update epoch set epoch = epoch + 1 returning epoch),
                 logged as (insert into epoch_log (epoch, tenant_id, kind, at)
-                           select epoch, $1, $2, $3 from raised)
+                           select epoch, $1, $2, $3 from raised),
+                noted as (update outbox o set epoch = raised.epoch from raised
+                          where o.tenant_id = $1 and o.relayed_at is null and o.epoch is null
+                            and o.xmin = pg_current_xact_id()::xid),
+                noted_platform as (update platform_outbox o set epoch = raised.epoch from raised
+                          where o.relayed_at is null and o.epoch is null
+                            and o.xmin = pg_current_xact_id()::xid)
            select epoch as "epoch!", clock_timestamp() as "at!"
            from raised, pg_notify('portcullis_epoch', epoch::text)"#,
         tenant,
@@ -166,16 +180,23 @@ impl EpochListener {
     }
 
     /// Waits for the next announcement. `None` says that the connection was lost and is there again:
-    /// announcements may have been missed.
+    /// announcements may have been missed. A line on which nothing is heard for [`QUIET`] is asked
+    /// whether it still carries anything: one that was forgotten on the way looks as a quiet one.
     ///
     /// # Errors
-    /// Fails where the connection was lost and cannot be made again; calling it again tries again.
+    /// Fails where the connection was lost and cannot be made again, or carries nothing. The listener is
+    /// of no use any more then.
     pub async fn next(&mut self) -> Result<Option<i64>, StoreError> {
-        let heard = self
-            .listener
-            .try_recv()
-            .await
-            .map_err(sort("listen for epochs"))?;
-        Ok(heard.and_then(|announcement| announcement.payload().parse().ok()))
+        let operation = "listen for epochs";
+        loop {
+            // What arrives while the wait is given up is kept for the next one.
+            if let Ok(heard) = timeout(QUIET, self.listener.try_recv()).await {
+                let heard = heard.map_err(sort(operation))?;
+                return Ok(heard.and_then(|announcement| announcement.payload().parse().ok()));
+            }
+            let asked = timeout(QUIET, self.listener.execute("select")).await;
+            let asked = asked.unwrap_or_else(|silent| Err(sqlx::Error::Io(silent.into())));
+            asked.map_err(sort(operation))?;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Administrative changes, each written in the transaction that makes it. There is no right to edit
-//! or remove one; the relay may only mark that its record is in the ledger.
+//! or remove one: raising the epoch notes which one the change began, and the relay marks that its record
+//! is in the ledger.
 
 use portcullis_domain::Id;
 use portcullis_domain::id::OutboxEntry;
@@ -25,6 +26,8 @@ pub struct OutboxRow {
     pub detail: String,
     /// When.
     pub created_at: OffsetDateTime,
+    /// The epoch that it began; none where no replica holds what it changed.
+    pub epoch: Option<i64>,
 }
 
 /// A change to be written down.
@@ -101,7 +104,7 @@ pub async fn insert_platform(
 pub async fn list_platform(tx: &mut PlatformTx, page: Page) -> Result<Vec<OutboxRow>, StoreError> {
     sqlx::query_as!(
         Raw,
-        "select id, actor, action, subject, detail, created_at from platform_outbox
+        "select id, actor, action, subject, detail, created_at, epoch from platform_outbox
          where $1::uuid is null or id > $1 order by id limit $2",
         page.after,
         page.limit()
@@ -120,7 +123,7 @@ pub async fn list(tx: &mut ControlTx, page: Page) -> Result<Vec<OutboxRow>, Stor
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         Raw,
-        "select id, actor, action, subject, detail, created_at from outbox
+        "select id, actor, action, subject, detail, created_at, epoch from outbox
          where tenant_id = $1 and ($2::uuid is null or id > $2) order by id limit $3",
         tenant,
         page.after,
@@ -140,7 +143,7 @@ pub async fn waiting(tx: &mut ControlTx, page: Page) -> Result<Vec<OutboxRow>, S
     let tenant = tx.tenant().as_uuid();
     sqlx::query_as!(
         Raw,
-        "select id, actor, action, subject, detail, created_at from outbox
+        "select id, actor, action, subject, detail, created_at, epoch from outbox
          where tenant_id = $1 and relayed_at is null and ($2::uuid is null or id > $2)
          order by id limit $3",
         tenant,
@@ -163,7 +166,7 @@ pub async fn waiting_platform(
 ) -> Result<Vec<OutboxRow>, StoreError> {
     sqlx::query_as!(
         Raw,
-        "select id, actor, action, subject, detail, created_at from platform_outbox
+        "select id, actor, action, subject, detail, created_at, epoch from platform_outbox
          where relayed_at is null and ($1::uuid is null or id > $1)
          order by id limit $2",
         page.after,
@@ -230,6 +233,7 @@ struct Raw {
     subject: String,
     detail: String,
     created_at: OffsetDateTime,
+    epoch: Option<i64>,
 }
 
 fn read(rows: Vec<Raw>) -> Vec<OutboxRow> {
@@ -241,6 +245,7 @@ fn read(rows: Vec<Raw>) -> Vec<OutboxRow> {
             subject: row.subject,
             detail: row.detail,
             created_at: row.created_at,
+            epoch: row.epoch,
         })
         .collect()
 }

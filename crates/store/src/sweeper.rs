@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Transaction};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::connect::{self, ConnectError, ConnectOptions};
 use crate::error::{StoreError, sort};
@@ -155,13 +156,18 @@ impl RegionSweeper {
         Ok(done.rows_affected())
     }
 
-    /// At most `limit` claims whose leases have ended, longest ago first; none where another sweeper
-    /// is at it. The turn lasts until it is dropped.
+    /// At most `limit` claims whose leases have ended, longest ago first, and not those of `aside`; none
+    /// where another sweeper is at it. The turn lasts until it is dropped.
     ///
     /// # Errors
     /// Fails where the database cannot be reached.
-    pub async fn expired_claims(&self, limit: u32) -> Result<Option<ExpiredClaims>, StoreError> {
+    pub async fn expired_claims(
+        &self,
+        limit: u32,
+        aside: &[Id<Claim>],
+    ) -> Result<Option<ExpiredClaims>, StoreError> {
         let operation = "look for expired claims";
+        let aside: Vec<Uuid> = aside.iter().map(Id::as_uuid).collect();
         let begun = self.database.begin_with("begin").await;
         let mut turn = begun.map_err(sort(operation))?;
         let ours = sqlx::query_scalar!(
@@ -175,8 +181,10 @@ impl RegionSweeper {
         }
         let rows = sqlx::query!(
             "select tenant_id, id from claims where state = 'claimed' and lease_until < now()
+               and id <> all($2)
              order by lease_until limit $1",
-            i64::from(limit)
+            i64::from(limit),
+            &aside
         )
         .fetch_all(&mut *turn)
         .await

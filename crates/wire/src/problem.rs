@@ -69,6 +69,7 @@ slugs! {
     OriginNotAllowed = "origin-not-allowed", 403, "The web origin is not allowed";
     HostNotAllowed = "host-not-allowed", 403, "The host is not served here";
     BodyTooLarge = "body-too-large", 413, "The request body is too large";
+    UriTooLong = "uri-too-long", 414, "The address is too long";
     MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed here";
     UnsupportedMediaType = "unsupported-media-type", 415, "The content type is not supported";
     Unauthenticated = "unauthenticated", 401, "The management API needs a service token";

@@ -2,8 +2,7 @@
 //! does not give away.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -34,7 +33,7 @@ pub async fn duplicates(stage: &Stage, keys: usize, copies: usize) -> Result<Row
     stage.upstream.behave(Manners::slow_to_answer(SLOW));
     let effects: Vec<_> = (0..keys).map(|_| unique("duplicate")).collect();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
-    let busy = Arc::new(AtomicUsize::new(0));
+    let busy = Arc::new(Mutex::default());
     let mut calls = JoinSet::new();
     for effect in &effects {
         for copy in 0..copies {
@@ -54,15 +53,15 @@ pub async fn duplicates(stage: &Stage, keys: usize, copies: usize) -> Result<Row
         answers.entry(effect).or_default().push(reply?);
     }
     stage.upstream.behave(Manners::PROMPT);
-    let busy = busy.load(Ordering::Relaxed);
-    judge(row, stage, &effects, (&answers, busy))
+    let busy = std::mem::take(&mut *busy.lock().unwrap_or_else(PoisonError::into_inner));
+    judge(row, stage, &effects, (&answers, &busy))
 }
 
 fn judge(
     mut row: Row,
     stage: &Stage,
     effects: &[String],
-    (answers, busy): (&BTreeMap<String, Vec<Reply>>, usize),
+    (answers, busy): (&BTreeMap<String, Vec<Reply>>, &Busy),
 ) -> Result<Row> {
     let counts: Vec<_> = effects
         .iter()
@@ -102,8 +101,9 @@ fn judge(
         format!("{replays} replays of {expected}")
     });
     Ok(row.seen(format!(
-        "{made} effects, {double} double, {replays} replays; {busy} repeats because a replica or its \
-         database was busy"
+        "{made} effects, {double} double, {replays} replays; repeats because a replica or its \
+         database was busy: {}",
+        load::counted(busy)
     )))
 }
 
@@ -111,9 +111,12 @@ fn judge(
 /// more to do than it can, and nothing ran.
 const REPEATED: [&str; 3] = ["idempotency-in-progress", "overloaded", "audit-unavailable"];
 
+/// How often calls were repeated since a replica or its database was busy, by status and slug.
+type Busy = BTreeMap<String, usize>;
+
 /// Repeats a call for as long as it may be repeated. `busy` counts the repeats that are for another
 /// reason than the first call's being in progress.
-async fn until_done(caller: &Caller, url: &str, effect: &str, busy: &AtomicUsize) -> Result<Reply> {
+async fn until_done(caller: &Caller, url: &str, effect: &str, busy: &Mutex<Busy>) -> Result<Reply> {
     let mut reply = caller.make(url, effect).await?;
     for _ in 0..PATIENCE {
         let slug = load::slug(&reply);
@@ -125,7 +128,10 @@ async fn until_done(caller: &Caller, url: &str, effect: &str, busy: &AtomicUsize
             "{slug} without Retry-After: {}",
             reply.told()
         );
-        busy.fetch_add(usize::from(slug != REPEATED[0]), Ordering::Relaxed);
+        if slug != REPEATED[0] {
+            let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+            *busy.entry(format!("{} {slug}", reply.status)).or_default() += 1;
+        }
         tokio::time::sleep(SLOW).await;
         reply = caller.make(url, effect).await?;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::load::{self, Fate, Load};
+use super::load::{self, Ask, Fate, Load};
 use super::stage::Stage;
 use super::table::Row;
 use crate::database::Database;
@@ -33,15 +33,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A token lives for ten minutes.
 const RENEW: Duration = Duration::from_mins(4);
 /// The database of the tenant's home pool.
-const REGION: &str = "portcullis_eu_west";
+pub(super) const REGION: &str = "portcullis_eu_west";
 
 /// Seconds since the end of the oldest lease that nobody ended.
 const OVERDUE: &str = "select coalesce(max(extract(epoch from clock_timestamp() - lease_until)), 0) \
                        from claims where state = 'claimed'";
 const CLAIMED: &str = "select count(*) from claims where state = 'claimed'";
-const UNKNOWN: &str = "select count(*) from claims where state = 'unknown'";
+pub(super) const UNKNOWN: &str = "select count(*) from claims where state = 'unknown'";
 /// Ends of calls that have no terminal record.
-const UNRECORDED: &str = "select count(*) from claims c where state <> 'claimed' and not exists \
+pub(super) const UNRECORDED: &str = "select count(*) from claims c where state <> 'claimed' and not exists \
     (select from records r where r.tenant_id = c.tenant_id and r.id = c.outcome_id)";
 
 /// Kills replicas in turn, at moments that no pattern governs, while all of them are called.
@@ -51,19 +51,32 @@ const UNRECORDED: &str = "select count(*) from claims c where state <> 'claimed'
 pub async fn kills(stage: &mut Stage, kills: usize) -> Result<Row> {
     let row = Row::new("kill -9 under load, also between effect and answer", kills);
     stage.upstream.behave(SLOW);
+    let (sent, seen) = under_load(stage, kills, Ask::Effect).await?;
+    stage.upstream.behave(Manners::PROMPT);
+    judge(row, stage, &sent, seen).await
+}
+
+/// Kills replicas as [`kills`] does while they are called, and waits for the end of every call.
+pub(super) async fn under_load(
+    stage: &mut Stage,
+    kills: usize,
+    ask: Ask,
+) -> Result<(Vec<load::Sent>, Resolved)> {
     let region = stage.database(REGION);
     let watch = Watch::start(region.clone());
     let urls: Vec<_> = (0..stage.replicas.len())
         .map(|place| stage.url(place))
         .collect();
-    let load = Load::start(&stage.caller, &urls, WORKERS);
+    let load = Load::asking(ask, &stage.caller, &urls, WORKERS);
     let mut renewed = Instant::now();
     for number in 0..kills {
-        let few = rand::random_range(1..12);
-        stage
-            .upstream
-            .until_arrived(stage.upstream.arrived() + few)
-            .await;
+        if ask == Ask::Effect {
+            let few = rand::random_range(1..12);
+            stage
+                .upstream
+                .until_arrived(stage.upstream.arrived() + few)
+                .await;
+        }
         // Not for anything to happen: for a moment that is not always the same.
         tokio::time::sleep(Duration::from_micros(rand::random_range(0..60_000))).await;
         stage.kill(number).await?;
@@ -73,7 +86,6 @@ pub async fn kills(stage: &mut Stage, kills: usize) -> Result<Row> {
         }
     }
     let sent = load.finish().await;
-    stage.upstream.behave(Manners::PROMPT);
     let ended = Instant::now();
     let within = LEASE + RESOLVED;
     let resolved = wait::until("the end of every call", within, || async {
@@ -81,16 +93,37 @@ pub async fn kills(stage: &mut Stage, kills: usize) -> Result<Row> {
     });
     let resolved = resolved.await.map(|()| ended.elapsed());
     let overdue = watch.finish().await?;
-    judge(row, stage, &sent, Resolved { resolved, overdue }).await
+    stage.caller.renew().await?;
+    Ok((sent, Resolved { resolved, overdue }))
 }
 
-struct Resolved {
+/// When the calls had an end.
+pub(super) struct Resolved {
+    /// How long after the load the last one had.
     resolved: Result<Duration>,
+    /// How long one stood beyond its lease.
     overdue: Duration,
 }
 
+impl Resolved {
+    /// Notes what was promised of it, and says what was seen.
+    pub(super) fn told(&self, row: &mut Row) -> String {
+        row.promise(self.overdue <= RESOLVED, || {
+            format!("a claim was {:?} beyond its lease", self.overdue)
+        });
+        let last = match &self.resolved {
+            Ok(took) => format!("{:.1} s", took.as_secs_f32()),
+            Err(error) => {
+                row.promise(false, || format!("{error:#}"));
+                "never".to_owned()
+            }
+        };
+        let overdue = self.overdue.as_secs_f32();
+        format!("latest end {overdue:.1} s after its lease, all ended after {last}")
+    }
+}
+
 async fn judge(mut row: Row, stage: &Stage, sent: &[load::Sent], seen: Resolved) -> Result<Row> {
-    stage.caller.renew().await?;
     let region = stage.database(REGION);
     let unknown = region.query(UNKNOWN)?;
     let unrecorded = region.query(UNRECORDED)?;
@@ -124,20 +157,11 @@ async fn judge(mut row: Row, stage: &Stage, sent: &[load::Sent], seen: Resolved)
     row.promise(unrecorded == "0", || {
         format!("{unrecorded} ends without a record")
     });
-    row.promise(seen.overdue <= RESOLVED, || {
-        format!("a claim was {:?} beyond its lease", seen.overdue)
-    });
-    let last = match &seen.resolved {
-        Ok(took) => format!("{:.1} s", took.as_secs_f32()),
-        Err(error) => {
-            row.promise(false, || format!("{error:#}"));
-            "never".to_owned()
-        }
-    };
-    let (calls, overdue) = (sent.len(), seen.overdue.as_secs_f32());
+    let ended = seen.told(&mut row);
+    let (calls, refused) = (sent.len(), load::counted(&load::refusals(sent)));
     Ok(row.seen(format!(
-        "{calls} calls, {double} double effects, {doubtful} cut off, {unknown} unknown; \
-         latest end {overdue:.1} s after its lease, all ended after {last}"
+        "{calls} calls, {double} double effects, {doubtful} cut off, {unknown} unknown; {ended}; refused \
+         meanwhile: {refused}"
     )))
 }
 

@@ -1,5 +1,6 @@
 //! Calls that never stop: what comes of them is noted as it comes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,6 +38,28 @@ pub struct Sent {
     pub fate: Fate,
 }
 
+/// What a load asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// An effect outside of the platform.
+    Effect,
+    /// A change of a flag, in the platform's own database.
+    Flag,
+}
+
+impl Ask {
+    /// Asks for it once, under a key of its name.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn of(self, caller: &Caller, url: &str, name: &str) -> anyhow::Result<Reply> {
+        match self {
+            Self::Effect => caller.make(url, name).await,
+            Self::Flag => caller.set_flag(url, name).await,
+        }
+    }
+}
+
 /// Workers that call until they are stopped.
 #[derive(Debug)]
 pub struct Load {
@@ -48,12 +71,17 @@ impl Load {
     /// Starts workers, `each` at every replica. The name of each effect says where it was asked for:
     /// see [`replica_of`].
     pub fn start(caller: &Caller, urls: &[String], each: usize) -> Self {
+        Self::asking(Ask::Effect, caller, urls, each)
+    }
+
+    /// The same for something else.
+    pub fn asking(ask: Ask, caller: &Caller, urls: &[String], each: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for (replica, url) in urls.iter().enumerate() {
             for _ in 0..each {
                 let (caller, url, stop) = (caller.clone(), url.clone(), Arc::clone(&stop));
-                workers.spawn(async move { work(&caller, &url, replica, &stop).await });
+                workers.spawn(async move { work(ask, (&caller, &url), replica, &stop).await });
             }
         }
         Self { stop, workers }
@@ -71,11 +99,16 @@ impl Load {
     }
 }
 
-async fn work(caller: &Caller, url: &str, replica: usize, stop: &AtomicBool) -> Vec<Sent> {
+async fn work(
+    ask: Ask,
+    (caller, url): (&Caller, &str),
+    replica: usize,
+    stop: &AtomicBool,
+) -> Vec<Sent> {
     let mut sent = Vec::new();
     while !stop.load(Ordering::Acquire) {
         let effect = unique(&format!("load.{replica}."));
-        let fate = fate(&caller.make(url, &effect).await);
+        let fate = fate(&ask.of(caller, url, &effect).await);
         if fate != Fate::Done {
             tokio::time::sleep(PAUSE).await;
         }
@@ -101,6 +134,28 @@ pub fn fate(answer: &anyhow::Result<Reply>) -> Fate {
             if unsent { Fate::Unsent } else { Fate::Lost }
         }
     }
+}
+
+/// How often calls were refused, by status and slug.
+pub fn refusals(sent: &[Sent]) -> BTreeMap<String, usize> {
+    let mut refusals = BTreeMap::new();
+    for call in sent {
+        if let Fate::Refused(status, slug) = &call.fate {
+            *refusals.entry(format!("{status} {slug}")).or_default() += 1;
+        }
+    }
+    refusals
+}
+
+/// Those counts in words.
+pub fn counted(refusals: &BTreeMap<String, usize>) -> String {
+    if refusals.is_empty() {
+        return "none".to_owned();
+    }
+    let each = refusals
+        .iter()
+        .map(|(what, count)| format!("{count} × {what}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The replica that an effect of a load was asked for at.

@@ -4,6 +4,7 @@
 
 pub mod idempotency;
 pub mod kills;
+pub mod kills_of_flags;
 pub mod lines;
 pub mod load;
 pub mod restarts;

@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::stage::Stage;
 use super::table::Row;
-use super::{idempotency, kills, lines, restarts, switches};
+use super::{idempotency, kills, kills_of_flags, lines, restarts, switches};
 use crate::proxy::Line;
 
 /// The most that a drop may take until the last call has started.
@@ -23,6 +23,7 @@ const SCENARIOS: &[&str] = &[
     "foreign",
     "keyless",
     "kills",
+    "flag-kills",
     "drops",
     "mute",
     "cut-off",
@@ -110,6 +111,7 @@ async fn play(name: &str, stage: &mut Stage, arguments: &Arguments) -> Result<Ro
         "foreign" => idempotency::foreign_keys(stage, keys).await,
         "keyless" => idempotency::missing_keys(stage, keys).await,
         "kills" => kills::kills(stage, arguments.kills).await,
+        "flag-kills" => kills_of_flags::kills(stage, arguments.kills).await,
         "drops" => switches::drops(stage, drops, Line::Open, DROPPED).await,
         "mute" => switches::drops(stage, drops, Line::Mute, DROPPED_MUTE).await,
         "cut-off" => switches::cut_off(stage, arguments.cut_off_drops).await,

@@ -30,6 +30,10 @@ pub const TOOL: &str = "effects.make";
 pub const SERVER: &str = "effects";
 /// The scope that it needs.
 pub const SCOPE: &str = "effects.write";
+/// The platform's own mutating tool, whose effect is in the transaction that ends its call.
+pub const FLAG: &str = "flag.set";
+/// The scope that it needs.
+const FLAG_SCOPE: &str = "flags.write:staging";
 /// The control database's name.
 const CONTROL: &str = "portcullis_control";
 
@@ -98,6 +102,15 @@ impl Caller {
     pub async fn make(&self, url: &str, effect: &str) -> Result<Reply> {
         self.call(url, TOOL, &json!({ EFFECT: effect }), Some(effect))
             .await
+    }
+
+    /// Sets a flag of a name of its own, under a key of the same name.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn set_flag(&self, url: &str, name: &str) -> Result<Reply> {
+        let arguments = json!({"name": name, "env": "staging", "rolloutPct": 50});
+        self.call(url, FLAG, &arguments, Some(name)).await
     }
 
     /// The same caller as an MCP client of a replica.
@@ -261,7 +274,9 @@ impl Stage {
             running.push(replica);
             lines.push(line);
         }
-        let agent = ground.agent(&owner, &[SCOPE, "orders.read"]).await?;
+        let agent = ground
+            .agent(&owner, &[SCOPE, FLAG_SCOPE, "orders.read"])
+            .await?;
         let stage = Self {
             upstream,
             replicas: running,
@@ -321,6 +336,29 @@ impl Stage {
             served(replica, &caller).await?;
         }
         Ok(caller)
+    }
+
+    /// One more replica, which reaches the database of the tenant's home pool over a line of its own
+    /// where it serves.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn replica_with_a_line(&self) -> Result<(Replica, Proxy)> {
+        const URL: &str = "PORTCULLIS_REGIONS_EU_WEST_APP_URL";
+        const REGION: &str = "portcullis_eu_west";
+        let line = Proxy::before(self.database(REGION).server()?).await?;
+        let mut own = match &self.ground.container {
+            Some(container) => logins(container.address(), container.address()),
+            None => Vec::new(),
+        };
+        own.retain(|(name, _)| name != URL);
+        own.push((URL.to_owned(), login("app", line.address(), REGION)));
+        let Ground {
+            platform, settings, ..
+        } = &self.ground;
+        let replica = Replica::configured(platform, settings, &borrowed(&own)).await?;
+        served(&replica, &self.caller).await?;
+        Ok((replica, line))
     }
 
     /// The origin of a replica, counted round and round.

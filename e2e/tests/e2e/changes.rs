@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use portcullis_e2e::{Grants, Management, Options, Platform, Replica, wait};
+use portcullis_e2e::{Grants, Management, Options, Platform, Replica, shell, wait};
 use serde_json::{Value, json};
+
+use crate::answers::assert_result;
 
 const SOON: Duration = Duration::from_secs(30);
 const CONTROL: &str = "portcullis_control";
@@ -18,7 +20,7 @@ const TOMORROW: &str = "select to_char((now() + interval '1 day') at time zone '
 const WAITING: &str = "select (select count(*) from outbox where relayed_at is null) \
                        + (select count(*) from platform_outbox where relayed_at is null)";
 /// The ledger of the platform's own changes.
-const PLATFORM: &str = "00000000-0000-7000-8000-000000000000";
+const PLATFORM_LEDGER: &str = "tnt_00000000000070008000000000000000";
 
 async fn all_relayed(platform: &Platform) {
     wait::until("an empty outbox", SOON, || async {
@@ -128,28 +130,143 @@ async fn change_everything(owner: &Management, tomorrow: &str) -> Vec<String> {
         .to_vec()
 }
 
-const KINDS: &[&str] = &[
-    "grant.create",
-    "grant.revoke",
-    "limits.update",
-    "policy.draft",
-    "policy.publish",
-    "principal.create",
-    "principal.update",
-    "secret.create",
-    "secret.revoke",
-    "service_token.create",
-    "service_token.revoke",
-    "tenant.update",
-    "tool.update",
-];
+/// Every action by which an owner changes something, as the API's documentation lists them.
+fn kinds() -> Vec<&'static str> {
+    let page = include_str!("../../../docs/management-api.md");
+    let rows = page.lines().filter_map(|line| {
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        let (action, route, owner) = (cells.next()?, cells.next()?, cells.next()?);
+        let changes = ["POST ", "PUT ", "PATCH ", "DELETE "];
+        let changes = changes.iter().any(|method| route.starts_with(method));
+        (changes && owner == "yes").then_some(action)
+    });
+    let mut kinds: Vec<_> = rows.collect();
+    kinds.dedup();
+    assert!(kinds.len() > 20, "{kinds:?}");
+    kinds
+}
+
+/// The changes that more than one request makes: rotated secrets, keys, tools, hosts, tickets, switches
+/// and a claim.
+async fn change_the_rest(platform: &Platform, owner: &Management) -> Vec<String> {
+    let agent = platform
+        .agent("acme", &Grants::of(&["flags.write:dev"]))
+        .await
+        .unwrap();
+    let own = format!("/tenants/acme/principals/{}", agent.client_id);
+    let rotated = owner
+        .create(&format!("{own}/secrets/rotate"), &json!({}))
+        .await
+        .unwrap();
+    let jwk = json!({
+        "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    });
+    let key = owner
+        .create(&format!("{own}/keys"), &json!({"jwk": jwk}))
+        .await
+        .unwrap();
+    let key = key["id"].as_str().unwrap();
+    owner.remove(&format!("{own}/keys/{key}")).await.unwrap();
+    let hosts = json!({"hosts": ["api.example.com"]});
+    owner
+        .put("/tenants/acme/egress-allowlist", &hosts)
+        .await
+        .unwrap();
+    owner
+        .create("/tenants/acme/tools", &a_tool())
+        .await
+        .unwrap();
+    open_and_close_a_ticket(platform, owner).await;
+    let freeze = json!({"kind": "tool-quarantine", "target": "orders.get", "reason": "A test"});
+    let switch = owner
+        .create("/tenants/acme/switches", &freeze)
+        .await
+        .unwrap();
+    let lift = switch
+        .pointer("/switch/id")
+        .and_then(Value::as_str)
+        .unwrap();
+    let lift = format!("/tenants/acme/switches/{lift}/lift");
+    owner
+        .create(&lift, &json!({"reason": "Over"}))
+        .await
+        .unwrap();
+    owner
+        .create("/switches/drill", &json!({"reason": "A drill"}))
+        .await
+        .unwrap();
+    resolve_a_claim(platform, owner, &agent).await;
+    vec![rotated["client_secret"].as_str().unwrap().to_owned()]
+}
+
+async fn open_and_close_a_ticket(platform: &Platform, owner: &Management) {
+    let ticket = json!({
+        "tool": "flag.set", "arguments": {"name": "a", "env": "prod"}, "reason": "Launch",
+        "expires_at": platform.database(CONTROL).query(TOMORROW).unwrap(),
+    });
+    let ticket = owner
+        .create("/tenants/acme/tickets", &ticket)
+        .await
+        .unwrap();
+    let close = format!(
+        "/tenants/acme/tickets/{}/close",
+        ticket["id"].as_str().unwrap()
+    );
+    owner
+        .create(&close, &json!({"reason": "Launched"}))
+        .await
+        .unwrap();
+}
+
+/// Makes a call's outcome unknown, as a tool elsewhere leaves it that breaks off, and resolves it.
+async fn resolve_a_claim(platform: &Platform, owner: &Management, agent: &portcullis_e2e::Agent) {
+    // The rotation above ended the agent's secret: its successor is another's.
+    let setter = platform
+        .agent("acme", &Grants::of(&["flags.write:dev"]))
+        .await
+        .unwrap();
+    assert_ne!(setter.name, agent.name);
+    let client = setter.caller().await.unwrap();
+    let call = json!({"name": "a", "env": "dev", "rolloutPct": 1, "idemKey": "00000000-0000-4000-8000-0000000000c1"});
+    assert_result(&client.call("flag.set", call).await.unwrap());
+    let lost = "update claims set state = 'unknown' where state = 'done'";
+    platform.database(REGION).query(lost).unwrap();
+    let claims = owner
+        .get("/tenants/acme/claims?state=unknown")
+        .await
+        .unwrap();
+    let claim = claims.at("/items/0/id").as_str().unwrap().to_owned();
+    let found = json!({"outcome": "executed", "reason": "It is set"});
+    let resolve = format!("/tenants/acme/claims/{claim}/resolve");
+    owner.create(&resolve, &found).await.unwrap();
+}
+
+fn a_tool() -> Value {
+    let nothing = json!({"type": "object", "additionalProperties": false, "properties": {}});
+    json!({
+        "definition": {
+            "name": "billing.ping", "title": "Ping", "description": "Pings another system.",
+            "inputSchema": nothing, "outputSchema": nothing,
+            "examples": [{"title": "One", "arguments": {}}],
+            "scope": "billing.ping", "mutating": false, "risk": "low", "data": {},
+            "cost": {"micro_usd": 0, "max_micro_usd": 0}, "idempotent": true,
+            "egress": ["api.example.com"],
+        },
+        "connector": "http",
+        "config": {
+            "server": "billing", "method": "GET", "path": "/ping",
+            "base_urls": {"eu-west": "https://api.example.com"},
+        },
+    })
+}
 
 #[tokio::test]
 async fn every_kind_of_change_is_in_the_ledger_once_and_names_nobody() {
     let platform = Platform::start().await.unwrap();
     let owner = platform.owner("acme").unwrap();
     let tomorrow = platform.database(CONTROL).query(TOMORROW).unwrap();
-    let secrets = change_everything(&owner, &tomorrow).await;
+    let mut secrets = change_everything(&owner, &tomorrow).await;
+    secrets.extend(change_the_rest(&platform, &owner).await);
     all_relayed(&platform).await;
     let records = ledger(&owner, "acme").await;
     assert_eq!(ids(&records), outbox(&platform, "acme"));
@@ -163,10 +280,26 @@ async fn every_kind_of_change_is_in_the_ledger_once_and_names_nobody() {
             .or_default()
             .push(body);
     }
-    for kind in KINDS {
+    for kind in kinds() {
         let made = by_kind.get(kind).into_iter().flatten();
         let by_token = made.filter(|body| body["actor"]["type"] == "service_token");
         assert!(by_token.count() >= 1, "{kind}: {:?}", by_kind.keys());
+    }
+    let epochs = records
+        .iter()
+        .filter_map(|record| record["record"]["body"]["epoch"].as_u64());
+    // In the order in which they were committed.
+    let epochs: Vec<_> = epochs.collect();
+    assert!(epochs.len() > 20 && epochs.is_sorted(), "{epochs:?}");
+    for kind in [
+        "policy.publish",
+        "grant.create",
+        "switch.drop",
+        "switch.lift",
+        "ticket.open",
+    ] {
+        let known = by_kind[kind].iter().all(|body| body["epoch"].is_u64());
+        assert!(known, "{kind}: {:?}", by_kind[kind]);
     }
     let published = by_kind["policy.publish"].last().unwrap();
     assert_eq!(
@@ -288,20 +421,40 @@ async fn the_platforms_own_changes_have_a_ledger_of_their_own() {
     });
     let made = root.create("/service-tokens", &body).await.unwrap();
     all_relayed(&platform).await;
-    let rows = platform
-        .database(REGION)
-        .query(&format!(
-            "select convert_from(canonical, 'UTF8') from records where tenant_id = '{PLATFORM}'"
-        ))
-        .unwrap();
-    let records: Vec<Value> = rows
-        .lines()
-        .map(|row| serde_json::from_str(row).unwrap())
-        .collect();
-    let about = |record: &&Value| record["body"]["target"]["id"] == made["service_token"]["id"];
-    assert_eq!(records.iter().filter(about).count(), 1, "{rows}");
+    let id = &made["service_token"]["id"];
+    let path = format!("/records?from={LONG_AGO}&limit=200");
+    let shown = root.get(&path).await.unwrap();
+    assert_eq!(shown.status, 200, "{}", shown.told());
+    let items = shown.at("/items").as_array().cloned().unwrap();
+    let about = |item: &&Value| item["record"]["body"]["target"]["id"] == *id;
+    assert_eq!(items.iter().filter(about).count(), 1, "{}", shown.told());
+    for item in &items {
+        assert_eq!(item["record"]["tenant"], PLATFORM_LEDGER, "{item}");
+        assert!(
+            item["record"]["body"]["change"].get("text").is_none(),
+            "{item}"
+        );
+    }
+    let secret = made["token"].as_str().unwrap();
+    assert!(!shown.text().contains(secret) && !shown.text().contains("a test"));
+    let file = platform.data().join("operator.json");
+    let script = format!(
+        "portcullis records --platform --from {LONG_AGO} --operator-file '{}'",
+        file.display()
+    );
+    let ran = shell::run(&script, platform.binary()).unwrap();
+    assert!(
+        ran.out.contains(id.as_str().unwrap()),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    // No tenant's token reads them.
+    let owner = platform.owner("acme").unwrap();
+    let refused = owner.get(&path).await.unwrap();
+    assert_eq!(refused.status, 403, "{}", refused.told());
     // No tenant's owner sees them.
-    let shown = ledger(&platform.owner("acme").unwrap(), "acme").await;
+    let shown = ledger(&owner, "acme").await;
     assert!(
         !Value::from(shown)
             .to_string()

@@ -1,7 +1,7 @@
 //! One effect a key on several replicas, whatever is repeated, killed or restarted. The scenarios are
 //! those of `cargo xtask faults`, at a small size.
 
-use portcullis_e2e::faults::{Row, Stage, idempotency, kills, restarts};
+use portcullis_e2e::faults::{Row, Stage, idempotency, kills, kills_of_flags, restarts};
 
 /// What was seen, where every promise held.
 #[track_caller]
@@ -44,6 +44,16 @@ async fn replicas_that_are_killed_repeat_no_effect_and_leave_no_call_without_an_
     let mut stage = Stage::set(3).await.unwrap();
     println!("on {}", stage.postgres());
     println!("{}", held(&kills::kills(&mut stage, 6).await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_are_killed_while_they_set_flags_change_each_once_and_leave_none_in_doubt() {
+    let mut stage = Stage::set(3).await.unwrap();
+    println!("on {}", stage.postgres());
+    println!(
+        "{}",
+        held(&kills_of_flags::kills(&mut stage, 6).await.unwrap())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,8 +15,15 @@ const MOST: usize = 10_000;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The tenant's slug or id
+    #[arg(
+        long,
+        required_unless_present = "platform",
+        conflicts_with = "platform"
+    )]
+    tenant: Option<String>,
+    /// The platform's own changes: its credentials and kill switches
     #[arg(long)]
-    tenant: String,
+    platform: bool,
     /// The trace of one call
     #[arg(long, conflicts_with_all = ["from", "to"])]
     trace: Option<TraceId>,
@@ -41,7 +48,7 @@ fn moment(text: &str) -> Result<OffsetDateTime, String> {
 /// # Errors
 /// The server refuses or cannot be reached.
 pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), CliError> {
-    let client = session.client(Some(&arguments.tenant))?;
+    let client = session.client(arguments.tenant.as_deref())?;
     let mut query = Vec::new();
     if let Some(trace) = arguments.trace {
         query.push(("trace_id", trace.to_string()));
@@ -54,7 +61,11 @@ pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), C
             query.push((name, text));
         }
     }
-    let path = ["tenants", arguments.tenant.as_str(), "records"];
+    // Without a tenant it is the platform's ledger, which `--platform` asked for.
+    let path = match arguments.tenant.as_deref() {
+        Some(tenant) => vec!["tenants", tenant, "records"],
+        None => vec!["records"],
+    };
     let most = arguments.limit.min(MOST);
     let records: Vec<Record> = client.list(&path, &query, most).await?;
     if session.output.is_json() {

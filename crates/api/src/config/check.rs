@@ -206,6 +206,13 @@ fn tokens_and_limits(config: &Config, found: &mut Findings) {
         32,
         128,
     );
+    found.between(
+        "tokens.requests_per_minute",
+        tokens.requests_per_minute,
+        1,
+        1_000_000,
+    );
+    found.between("tokens.request_burst", tokens.request_burst, 1, 100_000);
     limits("admission.principal", config.admission.principal(), found);
     limits("admission.tenant", config.admission.tenant(), found);
     found.between(

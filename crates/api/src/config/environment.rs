@@ -74,6 +74,8 @@ const FIELDS: &[(&[&str], Kind)] = &[
     (&["tokens", "lifetime_seconds"], Kind::Integer),
     (&["tokens", "network_prefix_v4"], Kind::Integer),
     (&["tokens", "network_prefix_v6"], Kind::Integer),
+    (&["tokens", "requests_per_minute"], Kind::Integer),
+    (&["tokens", "request_burst"], Kind::Integer),
     (&["admission", "principal_rpm"], Kind::Integer),
     (&["admission", "principal_burst"], Kind::Integer),
     (&["admission", "principal_concurrency"], Kind::Integer),

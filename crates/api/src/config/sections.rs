@@ -195,6 +195,10 @@ pub struct Tokens {
     pub network_prefix_v4: u8,
     /// Bits of an IPv6 client address that a bearer token is bound to.
     pub network_prefix_v6: u8,
+    /// Token requests a minute of one address, or of one /64 of IPv6, in the long run.
+    pub requests_per_minute: u32,
+    /// Token requests of one address that may come at once.
+    pub request_burst: u32,
 }
 
 impl Default for Tokens {
@@ -203,6 +207,8 @@ impl Default for Tokens {
             lifetime_seconds: 600,
             network_prefix_v4: 24,
             network_prefix_v6: 64,
+            requests_per_minute: 600,
+            request_burst: 200,
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) enum OAuthError {
     /// Too many failures, or too many tokens.
     #[error("too many requests")]
     TooMany(TooMany),
+    /// The server does not say where the request comes from.
+    #[error("nobody knows who asks")]
+    Peerless,
     /// The directory cannot be read.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -69,7 +72,7 @@ impl OAuthError {
             Self::InvalidClient => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Directory(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Mint(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Peerless | Self::Mint(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -110,7 +113,7 @@ impl OAuthError {
                 Some("too many requests: wait as long as Retry-After says"),
             ),
             Self::Directory(_) => ("temporarily_unavailable", None),
-            Self::Mint(_) => ("server_error", None),
+            Self::Peerless | Self::Mint(_) => ("server_error", None),
         };
         Refusal {
             error,
@@ -123,6 +126,7 @@ impl OAuthError {
         match self {
             Self::Directory(fault) => Some(chain(fault)),
             Self::Mint(fault) => Some(chain(fault)),
+            Self::Peerless => Some("nobody knows who asks".to_owned()),
             Self::InvalidRequest(_)
             | Self::TooLarge
             | Self::InvalidClient
@@ -164,6 +168,7 @@ impl IntoResponse for OAuthError {
             | Self::InvalidScope(_)
             | Self::InvalidTarget
             | Self::Stopped(_)
+            | Self::Peerless
             | Self::Directory(_)
             | Self::Mint(_) => {}
         }

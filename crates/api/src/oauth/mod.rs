@@ -16,6 +16,7 @@ mod metadata;
 mod mint;
 mod request;
 mod stored;
+mod throttle;
 mod token;
 
 #[cfg(test)]
@@ -25,10 +26,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{get, post};
+use governor::middleware::NoOpMiddleware;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, PRAGMA, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use portcullis_domain::Clock;
@@ -36,11 +39,15 @@ use portcullis_keys::LocalKeys;
 use portcullis_mcp_runtime::switchboard::Switchboard;
 use portcullis_mcp_runtime::token::{MAX_LIFETIME, TrustedProxies};
 use time::Duration;
+use tower_governor::GovernorLayer;
 
 use crate::attempts::Attempts;
 pub use directory::{
     Client, ClientGrant, Directory, DirectoryError, Proof, StoredKey, StoredSecret,
 };
+use throttle::Asker;
+
+pub use throttle::RequestRate;
 
 /// The largest token request that is read.
 const MAX_REQUEST_BYTES: usize = 8 * 1024;
@@ -55,6 +62,8 @@ pub struct OAuthSettings {
     pub lifetime: Duration,
     /// The proxies whose `Forwarded` header is believed.
     pub proxies: TrustedProxies,
+    /// How often one address may ask for tokens.
+    pub requests: RequestRate,
 }
 
 /// Settings that would issue tokens nobody may accept.
@@ -66,6 +75,11 @@ pub enum OAuthSettingsError {
     /// The public URL is no origin.
     #[error("server.public_url is an http or https origin without a path: correct it")]
     PublicUrl,
+    /// Nobody could ask for a token.
+    #[error(
+        "tokens.requests_per_minute and tokens.request_burst are 1 or more, or nobody gets a token"
+    )]
+    Requests,
 }
 
 /// The authorization server.
@@ -76,6 +90,7 @@ pub struct OAuth {
     switchboard: Switchboard,
     settings: OAuthSettings,
     attempts: Attempts,
+    throttle: GovernorLayer<Asker, NoOpMiddleware, Body>,
 }
 
 impl OAuth {
@@ -103,7 +118,9 @@ impl OAuth {
         if url.origin().ascii_serialization() != settings.public_url {
             return Err(OAuthSettingsError::PublicUrl);
         }
+        let throttle = throttle::layer(settings.requests, settings.proxies.clone());
         Ok(Self {
+            throttle: throttle.ok_or(OAuthSettingsError::Requests)?,
             directory,
             keys,
             clock,
@@ -136,6 +153,7 @@ impl fmt::Debug for OAuth {
 pub fn router(state: Arc<OAuth>) -> Router {
     Router::new()
         .route("/oauth/token", post(token::issue))
+        .route_layer(state.throttle.clone())
         .route("/oauth/jwks.json", get(metadata::key_set))
         .route(
             "/.well-known/oauth-authorization-server",

@@ -183,6 +183,7 @@ pub(super) fn settings() -> OAuthSettings {
         public_url: URL.to_owned(),
         lifetime: Duration::seconds(600),
         proxies: TrustedProxies::default(),
+        requests: super::RequestRate::default(),
     }
 }
 

@@ -35,7 +35,7 @@ use super::readings::{Backlog, GateReadings};
 use super::stores::Stores;
 use super::{admin, edge, health};
 use crate::config::{Admission, Config, Server};
-use crate::oauth::{self, OAuth, OAuthSettings};
+use crate::oauth::{self, OAuth, OAuthSettings, RequestRate};
 use crate::v1;
 
 /// The policy that a new tenant begins with.
@@ -88,7 +88,12 @@ impl Parts {
             v1::router(api).merge(oauth::router(Arc::new(self.oauth(&gate.switchboard)?)));
         let guarded = edge::guarded(guarded, &self.config.server);
         // The seam checks host and origin itself: its refusals are JSON-RPC.
-        let health = Health::new(Arc::clone(&gate), self.stores.regions, stopping);
+        let health = Health::new(
+            Arc::clone(&gate),
+            self.stores.regions,
+            readings.backlog(),
+            stopping,
+        );
         readings.of(&gate, &health);
         let details = health::details(&health);
         let names = self.config.admin.allowed_hosts.clone();
@@ -198,6 +203,10 @@ impl Parts {
             public_url: self.config.server.origin().to_owned(),
             lifetime: time::Duration::seconds(i64::from(self.config.tokens.lifetime_seconds)),
             proxies: proxies(&self.config.server),
+            requests: RequestRate {
+                per_minute: self.config.tokens.requests_per_minute,
+                burst: self.config.tokens.request_burst,
+            },
         };
         Ok(OAuth::new(
             Arc::new(self.stores.control.clone()),

@@ -13,7 +13,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Response, StatusCode};
+use axum::http::{Response, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use futures_util::{FutureExt, StreamExt, stream};
 use portcullis_domain::TraceId;
@@ -25,6 +25,9 @@ use tracing::error;
 
 use super::http::Secured;
 use crate::config::Server;
+
+/// The longest address. Nothing here needs more: every list has cursors, and every filter is short.
+const MAX_URI_BYTES: usize = 4_096;
 
 /// When clients are told to come by https alone (RFC 6797 §7.2: never over plain HTTP).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,12 +122,22 @@ async fn edge(
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
         .and_then(TraceId::from_traceparent);
+    if address_length(request.uri()) > MAX_URI_BYTES {
+        let detail = format!("the address is longer than {MAX_URI_BYTES} bytes");
+        let mut response = answer(&Problem::new(Slug::UriTooLong, detail));
+        common_headers(response.headers_mut(), https);
+        return response;
+    }
     // What a handler broke off in is its own: whatever it shared, it shared behind locks that
     // survive, or the compiler would have asked more than this assertion.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|payload| panicked(payload, trace));
     common_headers(response.headers_mut(), https);
     response
+}
+
+fn address_length(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |part| part.as_str().len())
 }
 
 fn common_headers(headers: &mut HeaderMap, https: bool) {

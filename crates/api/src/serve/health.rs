@@ -24,6 +24,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::readings::Backlog;
+
 /// How long a database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one answer stands.
@@ -34,6 +36,7 @@ pub(super) struct Health {
     gate: Arc<Gate>,
     regions: BTreeMap<Pool, RegionStore>,
     stopping: CancellationToken,
+    backlog: Arc<Backlog>,
     /// Behind one lock, so that many who ask at once cause one question.
     last: Mutex<Option<Answer>>,
     /// Whether all regional databases answered the last time.
@@ -97,6 +100,7 @@ async fn detailed(State(health): State<Arc<Health>>) -> impl IntoResponse {
         },
         "regions_answer": answer.answered,
         "switches_down": switches,
+        "claims_unclosed": health.backlog.unclosed(),
         "calls_under_way": gate.switchboard.under_way(),
     }))
 }
@@ -116,12 +120,14 @@ impl Health {
     pub(super) fn new(
         gate: Arc<Gate>,
         regions: BTreeMap<Pool, RegionStore>,
+        backlog: Arc<Backlog>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             gate,
             regions,
             stopping,
+            backlog,
             last: Mutex::new(None),
             regions_answered: AtomicBool::new(true),
         })

@@ -103,7 +103,9 @@ impl Replica {
         let proxies = config.server.trusted_proxies.clone();
         let sweeper = Sweeper::new(&config)?;
         let tls = config.server.tls.as_ref();
-        let certificates = tls.map(Certificates::load).transpose()?;
+        let certificates = tls
+            .map(|tls| Certificates::load(tls, Arc::new(clock)))
+            .transpose()?;
         let parts = Parts {
             config,
             stores,

@@ -2,10 +2,12 @@
 //!
 //! Everything here is in memory already; a scrape must never ask a database.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use portcullis_domain::Pool;
 use portcullis_mcp_runtime::gate::{Gate, Region};
 use portcullis_store::Connections;
 use portcullis_telemetry::metrics::{Instrument, Reading, Readings};
@@ -53,6 +55,15 @@ static OUTBOX: Instrument = gauge(
     "outbox_lag_seconds",
     "The age of the oldest administrative change that could not be taken to the ledger",
 );
+static UNCLOSED: Instrument = gauge(
+    "claims_unclosed",
+    "Calls of dead replicas that could not be closed, as far as this replica tried: their idempotency \
+     keys stay taken",
+);
+static UNCLOSED_AGE: Instrument = gauge(
+    "claims_unclosed_oldest_seconds",
+    "For how long the oldest of them could not be closed",
+);
 static CONNECTIONS: Instrument = gauge("database_connections", "Connections to a database");
 static CONNECTIONS_MOST: Instrument = gauge(
     "database_connections_limit",
@@ -70,11 +81,14 @@ static NOT_TAKEN: Instrument = counter(
     "Records that were not taken, since too many waited or the replica stops",
 );
 
-/// How long the oldest administrative change has waited, as the replica knows that has the relay's turn.
+/// What the jobs beside answering could not do, as the replica knows that had their turn.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    /// Milliseconds since 1970; 0 where nothing waits or nothing is known.
+    /// When the oldest administrative change was made that waits: milliseconds since 1970; 0 where
+    /// nothing waits or nothing is known.
     oldest: AtomicI64,
+    /// How many claims could not be closed, and since when.
+    unclosed: Mutex<BTreeMap<Pool, (usize, OffsetDateTime)>>,
 }
 
 impl Backlog {
@@ -84,6 +98,48 @@ impl Backlog {
             i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
         });
         self.oldest.store(millis, Ordering::Relaxed);
+    }
+
+    /// Notes how many claims of a pool could not be closed, and since when the oldest could not.
+    pub(super) fn note_unclosed(&self, pool: Pool, number: usize, since: Option<OffsetDateTime>) {
+        let mut unclosed = self.held();
+        match since {
+            Some(since) => unclosed.insert(pool, (number, since)),
+            None => unclosed.remove(&pool),
+        };
+    }
+
+    /// Of each pool where there are any, how many claims could not be closed.
+    pub(super) fn unclosed(&self) -> BTreeMap<Pool, usize> {
+        let unclosed = self.held();
+        unclosed
+            .iter()
+            .map(|(pool, (number, _))| (*pool, *number))
+            .collect()
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Pool, (usize, OffsetDateTime)>> {
+        // Nothing panics while it holds the lock; if it did, the counts would still be whole.
+        self.unclosed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unclosed_readings(
+        &self,
+        pools: impl Iterator<Item = Pool>,
+        now: OffsetDateTime,
+    ) -> Vec<Reading> {
+        let unclosed = self.held();
+        let readings = pools.flat_map(|pool| {
+            let (number, age) = unclosed.get(&pool).map_or((0, 0.0), |(number, since)| {
+                (*number, (now - *since).as_seconds_f64().max(0.0))
+            });
+            [(&UNCLOSED, count(number)), (&UNCLOSED_AGE, age)].map(|(instrument, value)| Reading {
+                instrument,
+                labels: vec![("pool", pool.as_str())],
+                value,
+            })
+        });
+        readings.collect()
     }
 
     fn age_seconds(&self, now: OffsetDateTime) -> f64 {
@@ -144,6 +200,10 @@ impl Readings for GateReadings {
             plain(&TENANTS, large(gate.snapshots.held())),
             plain(&OUTBOX, self.backlog.age_seconds(now)),
         ];
+        found.extend(
+            self.backlog
+                .unclosed_readings(gate.regions.keys().copied(), now),
+        );
         found.extend(switches(&gate, now));
         found.extend(connections(&gate));
         found.extend(writers(&gate));

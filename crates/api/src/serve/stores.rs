@@ -11,6 +11,9 @@ use super::error::ServeError;
 use crate::config::{Config, Profile};
 use crate::platform::SystemClock;
 
+/// How many connections of each pool are open before the replica says that it is ready.
+const WARM: u32 = 4;
+
 /// The databases of a replica.
 #[derive(Debug, Clone)]
 pub struct Stores {
@@ -29,6 +32,7 @@ impl Stores {
     pub async fn connect(config: &Config) -> Result<Self, ServeError> {
         let options = |max_connections| ConnectOptions {
             max_connections,
+            min_connections: max_connections.min(WARM),
             ..ConnectOptions::default()
         };
         let app = config.control.app()?;

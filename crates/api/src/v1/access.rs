@@ -114,6 +114,8 @@ actions! {
     PolicyPublish = "policy.publish": Owner;
     /// See signed records. They hold no payloads.
     RecordRead = "record.read": Owner Operator Approver Auditor Viewer;
+    /// See the signed records of the platform's own changes.
+    PlatformRecordRead = "platform_record.read": Platform;
     /// See a tenant's kill switches and the platform's that concern it.
     SwitchRead = "switch.read": Owner Operator Approver Auditor Viewer;
     /// Drop a kill switch in one tenant.

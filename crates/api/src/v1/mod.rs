@@ -119,6 +119,7 @@ fn configuration_routes() -> OpenApiRouter<State> {
         .routes(routes!(policies::get))
         .routes(routes!(policies::publish))
         .routes(routes!(records::list))
+        .routes(routes!(records::list_platform))
 }
 
 fn claim_routes() -> OpenApiRouter<State> {

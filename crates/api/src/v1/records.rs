@@ -1,4 +1,4 @@
-//! `/tenants/{tenant}/records`. Records hold commitments to personal values, never the values; this
+//! `/tenants/{tenant}/records`, and `/records` of the platform's own changes. Records hold commitments to personal values, never the values; this
 //! route never reads the encrypted inputs beside them.
 
 use axum::extract;
@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_domain::id::{Id, Record as RecordKind, Tenant};
 use portcullis_domain::{Pool, TraceId};
+use portcullis_mcp_runtime::changes::PLATFORM_LEDGER;
 use portcullis_store::records::{self, RecordFilter, RecordRow};
 use portcullis_wire::api::{Page, Record};
 use serde_json::value::RawValue;
@@ -78,9 +79,42 @@ pub(super) async fn list(
     let window = window::<Id<RecordKind>>(query.limit, query.cursor.as_deref())?;
     let wanted = Wanted::read(&query, state.now())?;
     let Scope { tenant, .. } = permit.open(&state, &tenant).await?;
+    read(&state, tenant.id, wanted, window).await
+}
+
+/// List the platform's records
+///
+/// The signed records of the platform's own changes: its service tokens, its kill switches, its drills.
+/// As with a tenant's, they hold commitments to what was changed, never the values. No tenant's record is
+/// among them.
+#[utoipa::path(
+    get,
+    path = "/records",
+    operation_id = "listPlatformRecords",
+    tag = "records",
+    params(RecordQuery),
+    responses((status = 200, description = "One page, newest first", body = Page<Record>))
+)]
+pub(super) async fn list_platform(
+    _permit: Permit<act::PlatformRecordRead>,
+    extract::State(state): extract::State<State>,
+    Parameters(query): Parameters<RecordQuery>,
+) -> Result<Listed<Record>, ApiError> {
+    let window = window::<Id<RecordKind>>(query.limit, query.cursor.as_deref())?;
+    let wanted = Wanted::read(&query, state.now())?;
+    read(&state, PLATFORM_LEDGER, wanted, window).await
+}
+
+/// One page of a ledger, from every pool that keeps some of it.
+async fn read(
+    state: &State,
+    ledger: Id<Tenant>,
+    wanted: Wanted,
+    window: Window<Id<RecordKind>>,
+) -> Result<Listed<Record>, ApiError> {
     let mut found = Vec::new();
     for pool in state.regions().keys().copied() {
-        for row in in_pool(&state, pool, tenant.id, wanted, &window).await? {
+        for row in in_pool(state, pool, ledger, wanted, &window).await? {
             found.push((pool, row));
         }
     }

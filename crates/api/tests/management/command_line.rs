@@ -23,6 +23,8 @@ use time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+mod stops;
+
 use crate::claims::unknown_claim;
 use crate::cluster::Cluster;
 use crate::platform::{Platform, at, token_id};
@@ -145,6 +147,7 @@ fn authorization_server(platform: &Platform, url: &str, folder: &Path) -> OAuth 
         public_url: url.to_owned(),
         lifetime: Duration::seconds(600),
         proxies: TrustedProxies::default(),
+        requests: oauth::RequestRate::default(),
     };
     OAuth::new(
         Arc::new(platform.control.clone()),

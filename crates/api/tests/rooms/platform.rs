@@ -139,6 +139,7 @@ fn tokens() -> OAuthSettings {
         public_url: URL.to_owned(),
         lifetime: time::Duration::seconds(600),
         proxies: TrustedProxies::default(),
+        requests: portcullis_api::oauth::RequestRate::default(),
     }
 }
 
@@ -299,7 +300,7 @@ impl Platform {
     pub(crate) async fn reap(&self) -> bool {
         let url = self.cluster.url(roles::SWEEPER, database(Pool::EuWest));
         let sweeper = RegionSweeper::connect(Pool::EuWest, url).await.unwrap();
-        let expired = sweeper.expired_claims(10).await.unwrap().unwrap();
+        let expired = sweeper.expired_claims(10, &[]).await.unwrap().unwrap();
         let [(tenant, claim)] = expired.ids.as_slice() else {
             return false;
         };

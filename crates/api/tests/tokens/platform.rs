@@ -73,6 +73,7 @@ impl Platform {
             public_url: URL.to_owned(),
             lifetime: Duration::seconds(600),
             proxies: TrustedProxies::default(),
+            requests: portcullis_api::oauth::RequestRate::default(),
         };
         let oauth = OAuth::new(
             Arc::new(store.clone()),

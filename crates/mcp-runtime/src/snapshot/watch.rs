@@ -32,12 +32,17 @@ const MANY: usize = 8;
 /// [`super::Snapshots::freshness`] says.
 pub async fn watch(gate: &Gate, stop: CancellationToken) {
     let announced = Notify::new();
+    // Callers that take every connection of the replica must not keep it from knowing what is forbidden.
+    let control = gate.control.apart().unwrap_or_else(|error| {
+        tracing::error!(%error, "the epoch is read beside callers");
+        gate.control.clone()
+    });
     tokio::select! {
         () = stop.cancelled() => {}
-        () = listen(&gate.control, &announced) => {}
-        () = follow(gate, &announced) => {}
+        () = listen(&control, &announced) => {}
+        () = follow(gate, &control, &announced) => {}
     }
-    if let Err(why) = leave(gate).await {
+    if let Err(why) = leave(gate, &control).await {
         tracing::warn!(
             why,
             "this replica is still on the list, and is forgotten when silent"
@@ -73,14 +78,14 @@ async fn listen_once(control: &ControlStore, announced: &Notify) -> String {
 }
 
 /// Follows the epoch, for ever.
-async fn follow(gate: &Gate, announced: &Notify) {
+async fn follow(gate: &Gate, control: &ControlStore, announced: &Notify) {
     let presence = Presence {
         replica: gate.replica,
         started_at: gate.clock.now(),
     };
     let mut known = None;
     loop {
-        let polled = poll(gate, presence, known).await;
+        let polled = poll(gate, control, presence, known).await;
         let settled = match polled {
             Ok(Step { epoch, settled }) => {
                 known = Some(epoch);
@@ -107,9 +112,14 @@ struct Step {
 }
 
 /// One poll, in bounded time: a database that neither answers nor breaks off is as one that is away.
-async fn poll(gate: &Gate, presence: Presence, known: Option<i64>) -> Result<Step, String> {
+async fn poll(
+    gate: &Gate,
+    control: &ControlStore,
+    presence: Presence,
+    known: Option<i64>,
+) -> Result<Step, String> {
     let asked = Instant::now();
-    let answer = replicas::poll(&gate.control, presence, known);
+    let answer = replicas::poll(control, presence, known);
     let polled = match timeout(replicas::ANSWER, answer).await {
         Ok(Ok(polled)) => polled,
         Ok(Err(error)) => return Err(crate::chain(&error)),
@@ -119,7 +129,7 @@ async fn poll(gate: &Gate, presence: Presence, known: Option<i64>) -> Result<Ste
         Changes::Everything { .. } => true,
         Changes::Since { changes, .. } => !changes.is_empty(),
     };
-    let epoch = match timeout(TAKE_IN, take_in(gate, polled.changes)).await {
+    let epoch = match timeout(TAKE_IN, take_in(gate, control, polled.changes)).await {
         Ok(Ok(epoch)) => epoch,
         Ok(Err(error)) => return Err(crate::chain(&error)),
         Err(elapsed) => return Err(elapsed.to_string()),
@@ -134,7 +144,7 @@ async fn poll(gate: &Gate, presence: Presence, known: Option<i64>) -> Result<Ste
 }
 
 /// Takes in what changed. Gives back the epoch that is known then.
-async fn take_in(gate: &Gate, changes: Changes) -> Result<i64, StoreError> {
+async fn take_in(gate: &Gate, control: &ControlStore, changes: Changes) -> Result<i64, StoreError> {
     let (epoch, concerns) = match changes {
         Changes::Everything { epoch } => {
             gate.snapshots.note_everything(epoch);
@@ -146,7 +156,7 @@ async fn take_in(gate: &Gate, changes: Changes) -> Result<i64, StoreError> {
         }
     };
     if !concerns.is_empty() {
-        read_switches(gate, &concerns).await?;
+        read_switches(gate, control, &concerns).await?;
     }
     Ok(epoch)
 }
@@ -180,8 +190,12 @@ fn few(mut concerns: Vec<Concern>) -> Vec<Concern> {
 }
 
 /// Reads the switches that are down, and stops the calls under way that fall under one.
-async fn read_switches(gate: &Gate, concerns: &[Concern]) -> Result<(), StoreError> {
-    let mut tx = gate.control.platform().await?;
+async fn read_switches(
+    gate: &Gate,
+    control: &ControlStore,
+    concerns: &[Concern],
+) -> Result<(), StoreError> {
+    let mut tx = control.platform().await?;
     let mut read = Vec::with_capacity(concerns.len());
     for concern in concerns {
         let rows = switches::down(&mut tx, *concern).await?;
@@ -196,9 +210,9 @@ async fn read_switches(gate: &Gate, concerns: &[Concern]) -> Result<(), StoreErr
     Ok(())
 }
 
-async fn leave(gate: &Gate) -> Result<(), String> {
+async fn leave(gate: &Gate, control: &ControlStore) -> Result<(), String> {
     let left = async {
-        let mut tx = gate.control.platform().await?;
+        let mut tx = control.platform().await?;
         replicas::remove(&mut tx, gate.replica).await?;
         tx.commit().await
     };

@@ -357,25 +357,38 @@ async fn the_sweeper_finds_expired_claims_of_every_tenant_one_sweeper_at_a_time(
     claim(&store, acme, &one).await;
     claim(&store, globex, &two).await;
     let sweeper_one = sweeper(&database).await;
-    let found = sweeper_one.expired_claims(10).await.unwrap().unwrap();
+    let found = sweeper_one.expired_claims(10, &[]).await.unwrap().unwrap();
     assert_eq!(found.ids, []);
     drop(found);
     expire(&database).await;
-    let mut found = sweeper_one.expired_claims(10).await.unwrap().unwrap();
+    let mut found = sweeper_one.expired_claims(10, &[]).await.unwrap().unwrap();
     found.ids.sort();
     let mut expected = vec![(acme, one.id), (globex, two.id)];
     expected.sort();
     assert_eq!(found.ids, expected);
     let sweeper_two = sweeper(&database).await;
-    assert!(sweeper_two.expired_claims(10).await.unwrap().is_none());
+    assert!(sweeper_two.expired_claims(10, &[]).await.unwrap().is_none());
     drop(found);
     let again = tokio::time::timeout(StdDuration::from_secs(5), async {
         loop {
-            if let Some(found) = sweeper_two.expired_claims(1).await.unwrap() {
+            if let Some(found) = sweeper_two.expired_claims(1, &[]).await.unwrap() {
                 return found.ids.len();
             }
             tokio::task::yield_now().await;
         }
     });
     assert_eq!(again.await.unwrap(), 1);
+    let others = tokio::time::timeout(StdDuration::from_secs(5), async {
+        loop {
+            if let Some(found) = sweeper_two.expired_claims(1, &[one.id]).await.unwrap() {
+                return found.ids;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(
+        others.await.unwrap(),
+        [(globex, two.id)],
+        "one is set aside"
+    );
 }

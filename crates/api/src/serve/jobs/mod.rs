@@ -34,14 +34,19 @@ pub(super) fn start(
     tasks.spawn(relay::relay(
         Arc::clone(gate),
         sweeper.control(),
-        backlog,
+        Arc::clone(&backlog),
         stop.clone(),
     ));
     if let Some(exporter) = exporter {
         tasks.spawn(exporter.run(stop.clone()));
     }
     for region in sweeper.regions() {
-        tasks.spawn(reap::reap(Arc::clone(gate), region, stop.clone()));
+        tasks.spawn(reap::reap(
+            Arc::clone(gate),
+            region,
+            Arc::clone(&backlog),
+            stop.clone(),
+        ));
     }
     tasks.spawn(expiry::expire(Arc::clone(gate), stop.clone()));
     tasks.spawn(sweep::sweep(Arc::clone(gate), sweeper, stop.clone()));

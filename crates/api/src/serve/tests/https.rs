@@ -25,6 +25,7 @@ use super::super::http::{self, Bounds, Door};
 use super::super::tls::{Certificates, TlsError};
 use super::PATIENT;
 use crate::config::Tls;
+use crate::platform::SystemClock;
 
 const REQUEST: &[u8] = b"GET /ok HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
@@ -82,7 +83,7 @@ async fn start(files: &Files, bounds: Bounds) -> Running {
     let router = edge::around(router, StrictTransport::OverTls);
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let https = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (shown, seen) = Certificates::load(&files.tls()).unwrap();
+    let (shown, seen) = Certificates::load(&files.tls(), Arc::new(SystemClock)).unwrap();
     let end = CancellationToken::new();
     let running = Running {
         plain: plain.local_addr().unwrap(),
@@ -249,7 +250,7 @@ fn files_that_cannot_serve_stop_the_start_and_are_named() {
     let files = Files::new();
     let tls = files.tls();
     let refused = |what: &str| {
-        let error = Certificates::load(&tls).unwrap_err();
+        let error = Certificates::load(&tls, Arc::new(SystemClock)).unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
         error
     };
