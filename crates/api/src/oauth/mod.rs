@@ -8,6 +8,7 @@
 //! `serve` builds an [`OAuth`] with [`OAuth::new`] over the control store, and merges [`router`] into its own. Requests have
 //! to carry `axum::extract::ConnectInfo<SocketAddr>`.
 
+mod authorize;
 mod client;
 mod directory;
 mod error;
@@ -136,6 +137,10 @@ impl fmt::Debug for OAuth {
 pub fn router(state: Arc<OAuth>) -> Router {
     Router::new()
         .route("/oauth/token", post(token::issue))
+        .route(
+            "/oauth/authorize",
+            get(authorize::refuse).post(authorize::refuse),
+        )
         .route("/oauth/jwks.json", get(metadata::key_set))
         .route(
             "/.well-known/oauth-authorization-server",
