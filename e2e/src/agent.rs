@@ -1,6 +1,7 @@
 //! A principal of a tenant that belongs to one test alone: made through the management API, with
 //! limits and grants of its own, so that tests on one platform do not disturb each other.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub struct Agent {
     pub client_id: String,
     /// Its OAuth client secret.
     pub client_secret: String,
+    pub(crate) ca_file: Option<PathBuf>,
     token_url: String,
     resource: String,
 }
@@ -66,7 +68,8 @@ impl Platform {
     /// # Errors
     /// The operator file names none.
     pub fn owner(&self, tenant: &str) -> Result<Management> {
-        Management::new(self.url(), self.operator().owner_token(tenant)?)
+        let http = Http::trusting(self.authority().as_deref())?;
+        Ok(Management::new(self.url(), self.operator().owner_token(tenant)?)?.over(http))
     }
 
     /// One of the principals that the platform was seeded with.
@@ -84,7 +87,10 @@ impl Platform {
     /// The management API refuses a step.
     pub async fn agent(&self, tenant: &str, grants: &Grants) -> Result<Agent> {
         let owner = self.owner(tenant)?;
-        Agent::create(&owner, (self.url(), self.url()), tenant, grants).await
+        let origins = (self.url(), self.url());
+        let mut agent = Agent::create(&owner, origins, tenant, grants).await?;
+        agent.ca_file = self.authority();
+        Ok(agent)
     }
 
     /// A fresh principal of a tenant with a token, seen by the replica.
@@ -101,6 +107,7 @@ impl Platform {
             name,
             client_id: id,
             client_secret: secret,
+            ca_file: self.authority(),
             token_url: format!("{}/oauth/token", self.url()),
             resource: self.mcp_url(tenant),
         }
@@ -142,9 +149,19 @@ impl Agent {
             name,
             client_id: id,
             client_secret: text(&secret, "/client_secret")?,
+            ca_file: None,
             token_url: format!("{issuer}/oauth/token"),
             resource: format!("{public}/t/{tenant}/mcp"),
         })
+    }
+
+    /// What a client is to trust to believe the platform's certificate.
+    pub fn authority(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    fn http(&self) -> Result<Http> {
+        Http::trusting(self.authority())
     }
 
     /// The tenant's MCP endpoint.
@@ -174,7 +191,7 @@ impl Agent {
     /// # Errors
     /// The token endpoint refuses.
     pub async fn token(&self) -> Result<String> {
-        let reply = self.ask_for_token(&Http::new()?, None).await?;
+        let reply = self.ask_for_token(&self.http()?, None).await?;
         ensure!(reply.status == 200, "token: {}", reply.told());
         text(&reply.json(), "/access_token")
     }
@@ -184,7 +201,7 @@ impl Agent {
     /// # Errors
     /// The token endpoint refuses, or the replica never lets it in.
     pub async fn caller(&self) -> Result<McpClient> {
-        let client = McpClient::new(&Http::new()?, self.resource.clone(), self.token().await?);
+        let client = McpClient::new(&self.http()?, self.resource.clone(), self.token().await?);
         wait::until(
             "the replica's knowledge of a new principal",
             PATIENCE,

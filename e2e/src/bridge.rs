@@ -35,11 +35,14 @@ impl Agent {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
         let path = folder.join("connection.json");
-        let connection = json!({
+        let mut connection = json!({
             "url": self.mcp_url(),
             "client_id": self.client_id,
             "client_secret": self.client_secret,
         });
+        if let (Some(ca_file), Some(members)) = (self.authority(), connection.as_object_mut()) {
+            members.insert("ca_file".to_owned(), json!(ca_file));
+        }
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)

@@ -2,6 +2,7 @@
 //! nothing of its own.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,7 +22,7 @@ impl Http {
     /// # Errors
     /// The client cannot be made.
     pub fn new() -> Result<Self> {
-        Self::build(None)
+        Self::build(None, None)
     }
 
     /// A client that calls from `source`.
@@ -29,11 +30,24 @@ impl Http {
     /// # Errors
     /// The client cannot be made.
     pub fn calling_from(source: IpAddr) -> Result<Self> {
-        Self::build(Some(source))
+        Self::build(Some(source), None)
     }
 
-    fn build(source: Option<IpAddr>) -> Result<Self> {
-        let client = reqwest::Client::builder()
+    /// A client that believes what this authority signs, too.
+    ///
+    /// # Errors
+    /// The file holds no certificate, or the client cannot be made.
+    pub fn trusting(authority: Option<&Path>) -> Result<Self> {
+        Self::build(None, authority)
+    }
+
+    fn build(source: Option<IpAddr>, authority: Option<&Path>) -> Result<Self> {
+        let mut builder = reqwest::Client::builder();
+        if let Some(path) = authority {
+            let pem = std::fs::read(path).context("read an authority")?;
+            builder = builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?);
+        }
+        let client = builder
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .local_address(source)

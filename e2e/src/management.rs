@@ -27,6 +27,13 @@ impl Management {
         })
     }
 
+    /// The same caller over another HTTP client.
+    #[must_use]
+    pub fn over(mut self, http: Http) -> Self {
+        self.http = http;
+        self
+    }
+
     /// A request to a path below `/api/v1`.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http

@@ -158,6 +158,12 @@ impl Platform {
             .with_context(|| format!("find an address in {}", self.url))
     }
 
+    /// The authority that signed its certificate, where it is known by its HTTPS address.
+    pub fn authority(&self) -> Option<PathBuf> {
+        let https = self.url.starts_with("https:");
+        https.then(|| self.data.join("tls/ca.pem"))
+    }
+
     /// What it printed when it was ready: its line as JSON, or its instructions as one text.
     pub const fn ready(&self) -> &Value {
         &self.ready

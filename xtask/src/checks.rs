@@ -35,6 +35,11 @@ pub(crate) fn run(containers: bool) -> Result<ExitCode> {
         python = Some(tools::python()?);
         Ok(Outcome::Passed)
     });
+    let mut node = None;
+    check("npm packages of the end-to-end tests", &mut || {
+        node = Some(tools::node()?);
+        Ok(Outcome::Passed)
+    });
     let mut postgres = "embedded";
     check("fault tests on PostgreSQL in a container", &mut || {
         let outcome = engine(containers);
@@ -51,6 +56,9 @@ pub(crate) fn run(containers: bool) -> Result<ExitCode> {
         command.env("E2E_POSTGRES", postgres);
         if let Some(python) = &python {
             command.env("E2E_PYTHON", python);
+        }
+        if let Some(node) = &node {
+            command.env("E2E_NODE", node);
         }
         let outcome = counted(&mut command, &mut counts)?;
         if counts.skipped > 0 {

@@ -166,5 +166,30 @@ pub(crate) fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The packages of the end-to-end tests' Node.js, installed once beside what cargo builds, as the lock
+/// file says. Where the machine's own Node.js is too old for them, a package brings one.
+pub(crate) fn node() -> Result<PathBuf> {
+    let (project, folder) = (crate::root().join("e2e/node"), target()?.join("e2e-node"));
+    std::fs::create_dir_all(&folder)?;
+    let mut wanted = Vec::new();
+    for file in ["package.json", "package-lock.json", ".npmrc"] {
+        let text = std::fs::read(project.join(file)).with_context(|| format!("read {file}"))?;
+        std::fs::write(folder.join(file), &text)?;
+        wanted.extend(text);
+    }
+    let mark = folder.join("complete");
+    if std::fs::read(&mark).is_ok_and(|known| known == wanted) {
+        return Ok(folder);
+    }
+    if !succeeds(Command::new("npm").arg("--version")) {
+        apt_install(&["nodejs", "npm"])?;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-progress", "--loglevel=error"]);
+    must(npm.current_dir(&folder))?;
+    std::fs::write(mark, wanted)?;
+    Ok(folder)
+}
+
 /// The workspace's crates that must compile to wasm, each by itself.
 pub(crate) const PURE: &[&str] = &["domain", "wire", "policy", "redaction", "evidence"];

@@ -40,12 +40,14 @@ struct Key {
 #[derive(Serialize)]
 struct AuthorizationServer<'a> {
     issuer: &'a str,
+    /// Wanted by clients that never use it; it refuses.
+    authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 3],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    /// Required by the standard; there is no authorization endpoint.
+    /// None: nobody signs in.
     response_types_supported: [&'static str; 0],
 }
 
@@ -79,6 +81,7 @@ pub(super) async fn authorization_server(State(oauth): State<Arc<OAuth>>) -> Res
     let issuer = oauth.settings.public_url.as_str();
     Json(AuthorizationServer {
         issuer,
+        authorization_endpoint: format!("{issuer}/oauth/authorize"),
         token_endpoint: oauth.token_endpoint(),
         jwks_uri: format!("{issuer}/oauth/jwks.json"),
         grant_types_supported: ["client_credentials"],

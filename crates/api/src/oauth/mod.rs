@@ -8,6 +8,7 @@
 //! `serve` builds an [`OAuth`] with [`OAuth::new`] over the control store, and merges [`router`] into its own. Requests have
 //! to carry `axum::extract::ConnectInfo<SocketAddr>`.
 
+mod authorize;
 mod client;
 mod directory;
 mod error;
@@ -154,6 +155,10 @@ pub fn router(state: Arc<OAuth>) -> Router {
     Router::new()
         .route("/oauth/token", post(token::issue))
         .route_layer(state.throttle.clone())
+        .route(
+            "/oauth/authorize",
+            get(authorize::refuse).post(authorize::refuse),
+        )
         .route("/oauth/jwks.json", get(metadata::key_set))
         .route(
             "/.well-known/oauth-authorization-server",

@@ -67,6 +67,7 @@ async fn the_servers_metadata_names_what_exists_and_nothing_else() {
         answer.json(),
         json!({
             "issuer": URL,
+            "authorization_endpoint": format!("{URL}/oauth/authorize"),
             "token_endpoint": format!("{URL}/oauth/token"),
             "jwks_uri": format!("{URL}/oauth/jwks.json"),
             "grant_types_supported": ["client_credentials"],
@@ -80,6 +81,23 @@ async fn the_servers_metadata_names_what_exists_and_nothing_else() {
     let named = answer.json()["jwks_uri"].as_str().unwrap().to_owned();
     let path = named.strip_prefix(URL).unwrap();
     assert_eq!(server.get(path).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_authorization_endpoint_gives_nothing_and_leads_nowhere() {
+    let server = Server::new();
+    for query in [
+        "",
+        "?response_type=code&client_id=prn_x&state=s&redirect_uri=https://evil.example/",
+        "?response_type=token&redirect_uri=javascript:alert(1)",
+    ] {
+        let answer = server.get(&format!("/oauth/authorize{query}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(!answer.headers.contains_key("location"), "{query}");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(text.contains("portcullis connect") && !text.contains("evil"));
+        assert_eq!(answer.headers[CONTENT_TYPE], "text/plain; charset=utf-8");
+    }
 }
 
 #[tokio::test]
@@ -143,6 +161,7 @@ async fn every_answer_has_the_headers_of_the_house() {
     for path in [
         "/oauth/jwks.json",
         "/oauth/token",
+        "/oauth/authorize",
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource/t/acme/mcp",
         "/.well-known/oauth-protected-resource/t/nobody/mcp",
