@@ -4,7 +4,6 @@
 //! effect, says honestly when the outcome cannot be known, and returns only what the output schema
 //! declares.
 
-mod allowlist;
 mod outcome;
 mod template;
 #[cfg(test)]
@@ -17,12 +16,11 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use portcullis_domain::{Jurisdiction, Pool};
-use portcullis_egress::{Client, Destination, InternalNetworks, Request};
+use portcullis_egress::{Client, Destination, InternalNetworks, Request, Watch};
 use portcullis_redaction::FieldRule;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-pub use allowlist::{Allowlist, AllowlistError, MAX_ENTRIES};
 pub use tool::{ConfigFault, HttpTool};
 
 use super::{
@@ -42,13 +40,13 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Runs the tools of other systems.
 #[derive(Debug)]
 pub struct HttpConnector {
-    client: Client,
+    client: Arc<Client>,
     networks: Arc<InternalNetworks>,
 }
 
 impl HttpConnector {
     /// A connector that calls by this client, inside only what the operator opened.
-    pub const fn new(client: Client, networks: Arc<InternalNetworks>) -> Self {
+    pub const fn new(client: Arc<Client>, networks: Arc<InternalNetworks>) -> Self {
         Self { client, networks }
     }
 
@@ -86,6 +84,7 @@ impl HttpConnector {
             target: &call.target,
             ports: &call.ports,
             allowance: &allowance,
+            watch: asked.watch,
         };
         let Some(request) = request(tool, call, asked) else {
             return Outcome::Unsendable;
@@ -112,6 +111,7 @@ struct Asked<'a> {
     upstream_key: Option<&'a str>,
     traceparent: String,
     mark: &'a EffectMark,
+    watch: &'a dyn Watch,
 }
 
 impl<'a> Asked<'a> {
@@ -123,6 +123,7 @@ impl<'a> Asked<'a> {
             upstream_key: invocation.upstream_key,
             traceparent: invocation.traceparent(),
             mark: invocation.mark,
+            watch: invocation.watch,
         }
     }
 }
@@ -167,6 +168,10 @@ impl Connector for HttpConnector {
 
     fn serves(&self, tool: ToolRef<'_>, pool: Pool) -> bool {
         tool.config.is_some_and(|config| config.serves(pool))
+    }
+
+    fn host(&self, tool: ToolRef<'_>, pool: Pool, _arguments: &Value) -> Option<String> {
+        tool.config?.host(pool)
     }
 
     fn check(&self, tool: ToolRef<'_>, arguments: &Map<String, Value>) -> Result<(), Violation> {
