@@ -2,10 +2,11 @@
 //! talks to it through its public ports, and breaks the things that it stands on.
 //!
 //! What a test sees is what a client sees: of the platform's crates, only the bare servers that the
-//! benchmark compares with use any. The tests are in `tests/e2e`; `bench` and the programs in `bin`
+//! benchmark compares with use any, and the attack on the outbound client. The tests are in `tests/e2e`; `bench` and the programs in `bin`
 //! measure the same binary.
 
 pub mod agent;
+pub mod attack;
 pub mod bench;
 pub mod binary;
 pub mod bridge;
@@ -13,12 +14,14 @@ pub mod collector;
 pub mod container;
 pub mod database;
 pub mod doorman;
+pub mod dns;
 pub mod faults;
 pub mod folder;
 pub mod forge;
 pub mod http;
 pub mod management;
 pub mod mcp;
+pub mod network;
 pub mod node;
 pub mod operator;
 pub mod platform;
@@ -30,6 +33,7 @@ pub mod replica;
 pub mod shell;
 pub mod upstream;
 pub mod wait;
+pub mod web;
 
 pub use agent::{Agent, Grants};
 pub use collector::Collector;

@@ -52,7 +52,8 @@ pub(crate) fn run(containers: bool) -> Result<ExitCode> {
     let mut skipped = Vec::new();
     check("tests", &mut || {
         tools::curl()?;
-        let mut command = test_runner();
+        // Tests that are marked as ignored need root, for networks of their own.
+        let mut command = test_runner(tools::is_root());
         command.env("E2E_POSTGRES", postgres);
         if let Some(python) = &python {
             command.env("E2E_PYTHON", python);
@@ -165,7 +166,7 @@ fn dependencies() -> Result<Outcome> {
     passes(cargo().args(["deny", "check", "bans", "licenses", "sources"]))
 }
 
-fn test_runner() -> Command {
+fn test_runner(with_ignored: bool) -> Command {
     let mut command = cargo();
     if tools::has_cargo("nextest") {
         command.args([
@@ -175,6 +176,9 @@ fn test_runner() -> Command {
             "--locked",
             "--no-fail-fast",
         ]);
+        if with_ignored {
+            command.args(["--run-ignored", "all"]);
+        }
     } else {
         command.args([
             "test",
@@ -183,6 +187,9 @@ fn test_runner() -> Command {
             "--locked",
             "--no-fail-fast",
         ]);
+        if with_ignored {
+            command.args(["--", "--include-ignored"]);
+        }
     }
     command
 }

@@ -3,6 +3,7 @@
 //! It depends on next to nothing, so that it is there at once; what it needs beside Rust it installs
 //! where it may, and otherwise names.
 
+mod attack;
 mod bench;
 mod checks;
 mod faults;
@@ -59,6 +60,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Attack the outbound client, and print what was let through: nothing.
+    AttackEgress {
+        /// What the attack takes; `--help` after `--` tells.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Renew what the compiler knows of the databases, `crates/store/.sqlx`.
     Prepare {
         /// Only say whether it is still right.
@@ -73,6 +80,7 @@ fn main() -> Result<ExitCode> {
         Task::Test { containers } => checks::run(containers),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Faults { release, arguments } => faults::run(release, &arguments),
+        Task::AttackEgress { arguments } => attack::egress(&arguments),
         Task::Prepare { check } => {
             prepare::run(check)?;
             Ok(ExitCode::SUCCESS)

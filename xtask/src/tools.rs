@@ -104,13 +104,18 @@ $get install -y --no-install-recommends postgresql
     as_administrator("PostgreSQL 15 to 17", script)
 }
 
+/// Whether we may do anything on this machine.
+pub(crate) fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout == b"0\n")
+}
+
 /// Runs a script of package installation as root or with `sudo` that asks nothing.
 fn as_administrator(what: &str, script: &str) -> Result<()> {
     if !Path::new("/etc/debian_version").exists() {
         bail!("install {what} and run again");
     }
-    let root = Command::new("id").arg("-u").output()?.stdout == b"0\n";
-    let mut command = if root {
+    let mut command = if is_root() {
         Command::new("sh")
     } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
         let mut sudo = Command::new("sudo");

@@ -21,17 +21,20 @@ pub enum SwitchKind {
     PrincipalSuspension,
     /// Every call of one tenant.
     TenantFreeze,
+    /// Every call to one host, of one tenant or of all.
+    EgressBlock,
 }
 
 impl SwitchKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PlatformReadOnly,
         Self::TenantReadOnly,
         Self::ToolQuarantine,
         Self::ServerQuarantine,
         Self::PrincipalSuspension,
         Self::TenantFreeze,
+        Self::EgressBlock,
     ];
 
     /// The name used in SQL, JSON and the command line.
@@ -43,6 +46,7 @@ impl SwitchKind {
             Self::ServerQuarantine => "server-quarantine",
             Self::PrincipalSuspension => "principal-suspension",
             Self::TenantFreeze => "tenant-freeze",
+            Self::EgressBlock => "egress-block",
         }
     }
 
@@ -53,14 +57,18 @@ impl SwitchKind {
             Self::ToolQuarantine
             | Self::ServerQuarantine
             | Self::PrincipalSuspension
-            | Self::TenantFreeze => false,
+            | Self::TenantFreeze
+            | Self::EgressBlock => false,
         }
     }
 
-    /// Whether it names a tool, a server or a principal.
+    /// Whether it names a tool, a server, a principal or a host.
     pub const fn takes_target(self) -> bool {
         match self {
-            Self::ToolQuarantine | Self::ServerQuarantine | Self::PrincipalSuspension => true,
+            Self::ToolQuarantine
+            | Self::ServerQuarantine
+            | Self::PrincipalSuspension
+            | Self::EgressBlock => true,
             Self::PlatformReadOnly | Self::TenantReadOnly | Self::TenantFreeze => false,
         }
     }
@@ -76,7 +84,7 @@ impl fmt::Display for SwitchKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a switch is platform-read-only, tenant-read-only, tool-quarantine, server-quarantine, \
-     principal-suspension or tenant-freeze"
+     principal-suspension, tenant-freeze or egress-block"
 )]
 pub struct SwitchKindError;
 

@@ -25,20 +25,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::address::{Class, class};
-use crate::allowance::Allowance;
+use crate::decode;
+use crate::destination::Destination;
 use crate::dial::Dial;
 use crate::error::{EgressError, Refusal};
 use crate::headers::Headers;
-use crate::name::{self, NameClass};
 use crate::resolve::Resolve;
 use crate::target::{Named, Target};
 use crate::tls::Trust;
 
-/// Ports that need no listing.
-const PORTS: [u16; 2] = [80, 443];
-/// More addresses than this are not dialled, and hardly meant.
-const MAX_ADDRESSES: usize = 64;
 /// Addresses that are tried one after the other.
 const MAX_DIALS: usize = 3;
 const MAX_HEAD_BYTES: usize = 65_536;
@@ -51,86 +46,6 @@ pub struct Limits {
     pub max_response_bytes: usize,
     /// How long one address may take to accept a connection.
     pub connect_timeout: Duration,
-}
-
-/// A target and who may reach it.
-#[derive(Debug, Clone, Copy)]
-pub struct Destination<'a> {
-    /// Where to.
-    pub target: &'a Target,
-    /// Ports that are listed for it, besides 80 and 443.
-    pub ports: &'a [u16],
-    /// What the operator opened of the inside to the one who asks.
-    pub allowance: &'a Allowance,
-}
-
-impl Destination<'_> {
-    /// Checks what can be known without asking for the name's addresses.
-    ///
-    /// # Errors
-    /// Says why it may not be reached.
-    pub fn check(&self) -> Result<(), Refusal> {
-        let port = self.target.port();
-        let public_port = PORTS.contains(&port) || self.ports.contains(&port);
-        if !public_port && !self.allowance.opens_port(port) {
-            return Err(Refusal::Port);
-        }
-        match self.target.named() {
-            Named::Address(address) => self.check_addresses(&[address]),
-            Named::Name(name) => match name::class(name) {
-                NameClass::Public => Ok(()),
-                NameClass::Internal if self.allowance.opens_port(port) => Ok(()),
-                NameClass::Internal | NameClass::Forbidden => Err(Refusal::Name),
-            },
-        }
-    }
-
-    /// All addresses have to be public, or all of them open inside: one that differs refuses all.
-    fn check_addresses(&self, addresses: &[IpAddr]) -> Result<(), Refusal> {
-        if addresses.is_empty() {
-            return Err(Refusal::NoAddress);
-        }
-        if addresses.len() > MAX_ADDRESSES {
-            return Err(Refusal::TooManyAddresses);
-        }
-        let mut public = false;
-        let mut inside = false;
-        for address in addresses {
-            match class(*address) {
-                Class::Public => public = true,
-                Class::Internal(block) => {
-                    if !self.allowance.opens(*address, self.target.port()) {
-                        return Err(Refusal::Address(block));
-                    }
-                    inside = true;
-                }
-                Class::Forbidden(block) => return Err(Refusal::Address(block)),
-            }
-        }
-        if public && inside {
-            return Err(Refusal::Mixed);
-        }
-        self.check_reach(public)
-    }
-
-    /// A name of the inside has no business in public, and a port that is open inside alone is not
-    /// open in public.
-    fn check_reach(&self, public: bool) -> Result<(), Refusal> {
-        if !public {
-            return Ok(());
-        }
-        let port = self.target.port();
-        if !PORTS.contains(&port) && !self.ports.contains(&port) {
-            return Err(Refusal::Port);
-        }
-        match self.target.named() {
-            Named::Address(_) => Ok(()),
-            Named::Name(name) => match name::class(name) {
-                NameClass::Public => Ok(()),
-                NameClass::Internal | NameClass::Forbidden => Err(Refusal::Name),
-            },
-        }
-    }
 }
 
 /// One request.
@@ -213,6 +128,7 @@ impl Client {
     /// The name is resolved here and nowhere else; what is dialled is what was checked.
     async fn connect(&self, destination: Destination<'_>) -> Result<TcpStream, EgressError> {
         destination.check().map_err(EgressError::Refused)?;
+        watched(destination, &[])?;
         let addresses = match destination.target.named() {
             Named::Address(address) => vec![address],
             Named::Name(name) => self
@@ -224,6 +140,7 @@ impl Client {
         destination
             .check_addresses(&addresses)
             .map_err(EgressError::Refused)?;
+        watched(destination, &addresses)?;
         let mut failure = io::Error::from(io::ErrorKind::TimedOut);
         for address in addresses.into_iter().take(MAX_DIALS) {
             let address = SocketAddr::new(address, destination.target.port());
@@ -276,28 +193,38 @@ impl Connection {
     /// Says why there is no answer; [`EgressError::is_certainly_unsent`] tells whether the request can
     /// have had an effect.
     pub async fn send(self, request: Request, deadline: Instant) -> Result<Response, EgressError> {
-        let message = message(&self.target, request)?;
-        let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(self.stream))
-            .await
-            .map_err(EgressError::Exchange)?;
+        self.exchange(request, Reading::Plain, deadline).await
+    }
+
+    /// Sends a request and reads its answer in one of the ways.
+    pub(crate) async fn exchange(
+        self,
+        request: Request,
+        reading: Reading,
+        deadline: Instant,
+    ) -> Result<Response, EgressError> {
         let limit = self.limit;
-        let answer = async {
-            let response = sender
-                .send_request(message)
+        let message = message(&self.target, request, reading.codings())?;
+        let whole = async {
+            let (mut sender, connection) = http1::Builder::new()
+                .max_buf_size(MAX_HEAD_BYTES)
+                .max_headers(MAX_HEADERS)
+                .handshake(TokioIo::new(self.stream))
                 .await
                 .map_err(EgressError::Exchange)?;
-            read(response, limit).await
-        };
-        // The connection is driven beside the exchange and ends with it; how it ended, the exchange
-        // learns by itself.
-        let driven = async {
-            drop(connection.await);
-            std::future::pending::<Infallible>().await
-        };
-        let whole = async {
+            let answer = async {
+                let response = sender
+                    .send_request(message)
+                    .await
+                    .map_err(EgressError::Exchange)?;
+                reading.read(response, limit).await
+            };
+            // The connection is driven beside the exchange and ends with it; how it ended, the
+            // exchange learns by itself.
+            let driven = async {
+                drop(connection.await);
+                std::future::pending::<Infallible>().await
+            };
             tokio::select! {
                 answer = answer => answer,
                 never = driven => match never {},
@@ -306,6 +233,14 @@ impl Connection {
         timeout_at(deadline, whole)
             .await
             .unwrap_or(Err(EgressError::Deadline))
+    }
+}
+
+fn watched(destination: Destination<'_>, addresses: &[IpAddr]) -> Result<(), EgressError> {
+    if destination.watch.admits(destination.target, addresses) {
+        Ok(())
+    } else {
+        Err(EgressError::Refused(Refusal::Blocked))
     }
 }
 
@@ -318,7 +253,50 @@ fn reached(stream: TcpStream, dialled: SocketAddr) -> Result<TcpStream, EgressEr
     }
 }
 
-fn message(target: &Target, request: Request) -> Result<http::Request<Full<Bytes>>, EgressError> {
+/// How an answer is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reading {
+    /// As it comes; what is packed is refused.
+    Plain,
+    /// Unpacked, up to so many bytes. Of a redirect only the head is read.
+    Unpacked(usize),
+}
+
+impl Reading {
+    const fn codings(self) -> &'static str {
+        match self {
+            Self::Plain => "identity",
+            Self::Unpacked(_) => decode::ACCEPTED,
+        }
+    }
+
+    async fn read(
+        self,
+        response: http::Response<Incoming>,
+        limit: usize,
+    ) -> Result<Response, EgressError> {
+        let Self::Unpacked(most) = self else {
+            return read(response, limit).await;
+        };
+        let (head, body) = response.into_parts();
+        let body = if head.status.is_redirection() {
+            Bytes::new()
+        } else {
+            decode::unpacked(&head.headers, body, most.min(limit)).await?
+        };
+        Ok(Response {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+}
+
+fn message(
+    target: &Target,
+    request: Request,
+    codings: &'static str,
+) -> Result<http::Request<Full<Bytes>>, EgressError> {
     let mut message = http::Request::builder()
         .method(request.method)
         .uri(target.path_and_query())
@@ -330,7 +308,7 @@ fn message(target: &Target, request: Request) -> Result<http::Request<Full<Bytes
         .map_err(|error| EgressError::Request(error.into()))?;
     headers.insert(HOST, host);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
     headers.insert(USER_AGENT, HeaderValue::from_static("portcullis"));
     Ok(message)
 }

@@ -26,6 +26,21 @@ pub enum Refusal {
     /// More addresses than a name has for good reasons.
     #[error("the host has too many addresses")]
     TooManyAddresses,
+    /// A host that somebody blocked.
+    #[error("the host is blocked")]
+    Blocked,
+    /// A host that is not on the list of the one who asks.
+    #[error("the host is not on the egress allow-list")]
+    NotListed,
+    /// A redirect from https to http.
+    #[error("the redirect leads from https to http")]
+    Downgrade,
+    /// A redirect to nowhere.
+    #[error("the redirect names no plain http or https URL")]
+    Redirect,
+    /// More redirects than are followed.
+    #[error("there are more than 3 redirects")]
+    TooManyRedirects,
     /// The other end is not who was dialled.
     #[error("the connection reached another address than the one dialled")]
     Peer,
@@ -67,6 +82,15 @@ pub enum EgressError {
     /// The answer is packed although nobody asked for it.
     #[error("the answer is compressed, which was not asked for")]
     Encoded,
+    /// The answer unpacks to far more than what came.
+    #[error("the answer unpacks to more than {ratio} times its size")]
+    Bomb {
+        /// The most that is unpacked.
+        ratio: usize,
+    },
+    /// The answer's body broke off, or does not unpack.
+    #[error("the answer's body broke off or cannot be unpacked")]
+    Body(#[source] io::Error),
     /// The client could not be made.
     #[error("the outbound client cannot be set up")]
     SetUp(#[source] TlsError),
@@ -83,7 +107,12 @@ impl EgressError {
             | Self::Request(_)
             | Self::DeadlineBeforeSend
             | Self::SetUp(_) => true,
-            Self::Deadline | Self::Exchange(_) | Self::TooLarge { .. } | Self::Encoded => false,
+            Self::Deadline
+            | Self::Exchange(_)
+            | Self::TooLarge { .. }
+            | Self::Encoded
+            | Self::Bomb { .. }
+            | Self::Body(_) => false,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue};
 
 /// Why a header was refused. Its value is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +138,16 @@ impl Headers {
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.insert(name, value);
         self
+    }
+
+    /// What may go on to another origin: what kind of answer is wished for. Whatever else there is may
+    /// say who asks, and stays behind.
+    #[must_use]
+    pub fn for_another_origin(&self) -> Self {
+        let kept = [ACCEPT, ACCEPT_LANGUAGE]
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), self.0.get(&name)?.clone())));
+        Self(kept.collect())
     }
 
     pub(crate) fn into_map(self) -> HeaderMap {

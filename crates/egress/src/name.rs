@@ -28,8 +28,10 @@ const METADATA: [&str; 9] = [
     "metadata.tencentyun.com",
 ];
 /// Last labels that no public name has.
-const INTERNAL: [&str; 10] = [
+const INTERNAL: [&str; 12] = [
+    "cluster",
     "corp",
+    "default",
     "home",
     "internal",
     "intranet",
@@ -62,7 +64,7 @@ pub(crate) fn class(name: &str) -> NameClass {
 
 /// Letters, digits and inner hyphens in labels of 1 to 63, at most 253 in all, the last label not
 /// all digits: RFC 1123. Underscores are let through inside, since real hosts have them.
-fn is_host_name(name: &str) -> bool {
+pub(crate) fn is_host_name(name: &str) -> bool {
     let fits = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

@@ -5,12 +5,15 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
 use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::sync::OnceCell;
 
 /// Why a name has no addresses.
@@ -34,9 +37,12 @@ pub trait Resolve: Send + Sync + fmt::Debug {
     fn resolve<'a>(&'a self, name: &'a str) -> ResolveFuture<'a>;
 }
 
-/// Asks the name servers of the system, without its search list.
+/// Asks the name servers of the system, without its search list, or those that it is given.
 #[derive(Default)]
-pub struct SystemResolver(OnceCell<TokioResolver>);
+pub struct SystemResolver {
+    servers: Vec<SocketAddr>,
+    resolver: OnceCell<TokioResolver>,
+}
 
 impl fmt::Debug for SystemResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,14 +57,37 @@ impl SystemResolver {
         Self::default()
     }
 
+    /// Asks these name servers in place of the system's, where there are any.
+    pub fn asking(servers: Vec<SocketAddr>) -> Self {
+        Self {
+            servers,
+            resolver: OnceCell::new(),
+        }
+    }
+
+    fn config(&self) -> ResolverConfig {
+        let servers = self.servers.iter().map(|server| {
+            let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            udp.port = server.port();
+            tcp.port = server.port();
+            NameServerConfig::new(server.ip(), true, vec![udp, tcp])
+        });
+        ResolverConfig::from_name_servers(servers.collect())
+    }
+
     async fn resolver(&self) -> Result<&TokioResolver, ResolveError> {
         let set_up = || async {
-            let mut builder = TokioResolver::builder_tokio()?;
+            let mut builder = if self.servers.is_empty() {
+                TokioResolver::builder_tokio()?
+            } else {
+                let provider = TokioRuntimeProvider::default();
+                TokioResolver::builder_with_config(self.config(), provider)
+            };
             // Both families are asked for: an address that was not seen cannot be checked.
             builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
             builder.build()
         };
-        self.0
+        self.resolver
             .get_or_try_init(set_up)
             .await
             .map_err(|error| ResolveError::Setup(Box::new(error)))

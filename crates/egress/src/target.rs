@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use crate::name::{self, NameClass};
+
 /// Why a text is no target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
@@ -147,6 +149,52 @@ impl Target {
     /// Whether there is a query.
     pub fn has_query(&self) -> bool {
         self.url.query().is_some()
+    }
+
+    /// Whether the host is a name of the public tree.
+    pub fn is_public_name(&self) -> bool {
+        match self.named() {
+            Named::Name(text) => name::class(text) == NameClass::Public,
+            Named::Address(_) => false,
+        }
+    }
+
+    /// Whether scheme, host and port are the same.
+    pub fn has_origin_of(&self, other: &Self) -> bool {
+        self.is_https() == other.is_https()
+            && self.host() == other.host()
+            && self.port == other.port
+    }
+
+    /// Reads where a redirect leads from here: an absolute URL, or a path of this origin. A fragment is
+    /// for browsers, and is left away.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn redirected(&self, location: &str) -> Result<Self, TargetError> {
+        if location
+            .bytes()
+            .any(|b| !b.is_ascii_graphic() || b == b'\\')
+        {
+            return Err(TargetError::Character);
+        }
+        let plain = location.split('#').next().unwrap_or_default();
+        let path = plain.split(['?']).next().unwrap_or_default();
+        let first = path.split('/').next().unwrap_or_default();
+        if first.contains(':') {
+            return Self::parse(plain);
+        }
+        if plain.starts_with("//") {
+            return Self::parse(&format!("{}:{plain}", self.url.scheme()));
+        }
+        let joined = self.url.join(plain);
+        let joined = joined.map_err(|_unfit| TargetError::Malformed)?;
+        Self::parse(joined.as_str())
+    }
+
+    /// The URL as it is requested.
+    pub fn as_str(&self) -> &str {
+        self.url.as_str()
     }
 
     pub(crate) fn named(&self) -> Named<'_> {

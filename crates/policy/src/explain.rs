@@ -229,7 +229,11 @@ fn phrase_of(test: &Test) -> Option<String> {
                 .to_owned(),
         ),
         (Attribute::EgressDomainInAllowlist, Operator::Equal(Literal::Flag(true))) => {
-            Some("ask an operator to add the destination to the egress allow-list".to_owned())
+            Some(
+                "ask an owner of the tenant to add the host to the egress allow-list (`portcullis \
+                 egress allow`)"
+                    .to_owned(),
+            )
         }
         (Attribute::SubjectScopes, Operator::Contains(Literal::Text(scope))) => {
             Some(format!("ask an operator to grant the scope `{scope}`"))

@@ -4,7 +4,7 @@ use portcullis_domain::id::{Id, Tenant};
 use time::OffsetDateTime;
 
 use crate::control::{ControlStore, ControlTx};
-use crate::egress_allowlists;
+use crate::egress_allowlists::{self, AllowlistRow};
 use crate::error::{StoreError, sort};
 use crate::grants::{self, GrantRow};
 use crate::limits::{self, LimitsRow};
@@ -34,8 +34,8 @@ pub struct SnapshotRows {
     pub tenant_limits: Option<LimitsRow>,
     /// The limits of principals that have their own.
     pub principal_limits: Vec<LimitsRow>,
-    /// The hosts that its tools may call.
-    pub egress_allowlist: Vec<String>,
+    /// The hosts that its tools may call, if any were listed.
+    pub egress_allowlist: Option<AllowlistRow>,
     /// Its tickets that were open at the time given. Each may expire while the snapshot is held.
     pub tickets: Vec<TicketRow>,
 }
@@ -63,9 +63,7 @@ pub async fn load(
         grants: all_grants(&mut tx, now).await?,
         tenant_limits: limits::get(&mut tx, None).await?,
         principal_limits: limits::list(&mut tx).await?,
-        egress_allowlist: egress_allowlists::get(&mut tx)
-            .await?
-            .map_or_else(Vec::new, |row| row.hosts),
+        egress_allowlist: egress_allowlists::get(&mut tx).await?,
         tickets: tickets::all_open(&mut tx, now).await?,
     };
     tx.commit().await?;

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 pub use claim::{
     Claim, ClaimState, ClaimStateError, Finding, FindingError, ResolveClaim, ResolvedClaim,
 };
-pub use egress::{EgressAllowlist, PutEgressAllowlist};
+pub use egress::{EgressAllowlist, EgressCheck, EgressStep, PutEgressAllowlist};
 pub use limits::{LimitsSetting, PutLimits};
 pub use policy::{PolicyDiagnostic, PolicySeverity, PolicyStatus, PolicyVersion, PublishPolicy};
 pub use principal::{

@@ -56,6 +56,7 @@ slugs! {
     ReadOnly = "read-only", 403, "Calls that change something are stopped";
     ToolQuarantined = "tool-quarantined", 403, "The tool is in quarantine";
     ServerQuarantined = "server-quarantined", 403, "The tool's server is in quarantine";
+    EgressBlocked = "egress-blocked", 403, "The destination may not be reached";
     NoPoolForRegion = "no-pool-for-region", 403, "No pool serves the region";
     ToolFailed = "tool-failed", 502, "The tool failed";
     DeadlineExceeded = "deadline-exceeded", 504, "The call took too long";

@@ -87,6 +87,7 @@ impl Tools {
                 name: tool,
                 connector: NATIVE,
                 config: None,
+                reach: None,
             },
             arguments,
             region: &self.region,
@@ -98,6 +99,7 @@ impl Tools {
             span_id: SpanId::from_bytes([1; 8]),
             now,
             mark: &EffectMark::default(),
+            watch: &portcullis_egress::Unwatched,
         };
         let output = self.connectors.invoke(invocation).await;
         let output = output.with_context(|| format!("run {tool}"))?;

@@ -232,6 +232,19 @@ impl Client {
         self.send(self.request(Method::GET, path)?).await
     }
 
+    /// Reads the answer to a question.
+    ///
+    /// # Errors
+    /// The server refuses or cannot be reached.
+    pub async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: Path<'_>,
+        query: &[(&str, String)],
+    ) -> Result<Answer<T>, CliError> {
+        self.send(self.request(Method::GET, path)?.query(query))
+            .await
+    }
+
     /// Reads a list, all pages of it, up to `most` things.
     ///
     /// # Errors

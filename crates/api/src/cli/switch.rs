@@ -55,10 +55,10 @@ pub enum Command {
 /// What to stop.
 #[derive(Debug, Args)]
 pub struct Drop {
-    /// platform-read-only, tenant-read-only, tool-quarantine, server-quarantine, principal-suspension or
-    /// tenant-freeze
+    /// platform-read-only, tenant-read-only, tool-quarantine, server-quarantine, principal-suspension,
+    /// tenant-freeze or egress-block
     kind: SwitchKind,
-    /// The tool, the server or the principal, for the kinds that name one
+    /// The tool, the server, the principal or the host, for the kinds that name one
     #[arg(value_name = "TARGET")]
     target: Option<String>,
     /// The tenant's slug or id [default: the platform]

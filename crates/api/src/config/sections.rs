@@ -306,6 +306,9 @@ pub struct Egress {
     pub max_response_bytes: usize,
     /// How long one address may take to accept a connection.
     pub connect_timeout_seconds: u64,
+    /// Name servers that are asked in place of the system's, each as `address:port`; none asks those of
+    /// the system.
+    pub name_servers: Vec<SocketAddr>,
     /// PEM files of further certificate authorities, for tool servers inside.
     pub ca_files: Vec<PathBuf>,
     /// Networks inside that named tool servers of named tenants may reach. Danger: whoever is
@@ -318,6 +321,7 @@ impl Default for Egress {
         Self {
             max_response_bytes: 1_048_576,
             connect_timeout_seconds: 3,
+            name_servers: Vec::new(),
             ca_files: Vec::new(),
             internal_networks: Vec::new(),
         }

@@ -12,6 +12,7 @@ use portcullis_domain::{Clock, Id};
 use portcullis_egress::{Client, EgressError, Limits, SystemResolver, TcpDial, Trust};
 use portcullis_keys::{LocalKeys, entropy};
 use portcullis_mcp_runtime::connectors::http::{HTTP, HttpConnector};
+use portcullis_mcp_runtime::connectors::native::fetch::WebFetch;
 use portcullis_mcp_runtime::connectors::{Connectors, native};
 use portcullis_mcp_runtime::gate::{Gate, GateSettings, Region};
 use portcullis_mcp_runtime::refusals::RefusalCounts;
@@ -140,14 +141,14 @@ impl Parts {
             turnstiles: Turnstiles::default(),
             refusals: RefusalCounts::default(),
             observer,
-            connectors: Connectors::native().named(HTTP, self.http_connector()?),
+            connectors: self.connectors()?,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         })
     }
 
-    /// The one way out to destinations that tenants name.
-    fn http_connector(&self) -> Result<Arc<HttpConnector>, ServeError> {
+    /// Every connector, and the one way out to destinations that tenants and callers name.
+    fn connectors(&self) -> Result<Connectors, ServeError> {
         let egress = &self.config.egress;
         let trust = egress
             .ca_files
@@ -155,7 +156,7 @@ impl Parts {
             .try_fold(Trust::public(), |trust, path| trust.with_file(path))
             .map_err(EgressError::SetUp)?;
         let client = Client::new(
-            Arc::new(SystemResolver::new()),
+            Arc::new(resolver(&self.config)),
             Arc::new(TcpDial),
             trust,
             Limits {
@@ -163,8 +164,12 @@ impl Parts {
                 connect_timeout: Duration::from_secs(egress.connect_timeout_seconds),
             },
         )?;
-        let networks = Arc::new(egress.networks());
-        Ok(Arc::new(HttpConnector::new(client, networks)))
+        let (client, networks) = (Arc::new(client), Arc::new(egress.networks()));
+        let fetch = WebFetch::new(Arc::clone(&client), Arc::clone(&networks));
+        let http = HttpConnector::new(client, networks);
+        Ok(Connectors::native()
+            .with(Arc::new(fetch))
+            .named(HTTP, Arc::new(http)))
     }
 
     fn gate_settings(&self) -> Result<GateSettings, ServeError> {
@@ -239,7 +244,12 @@ pub fn api_state(config: &Config, stores: &Stores, clock: &Arc<dyn Clock>) -> v1
             tools: tools.collect(),
         },
         networks: Arc::new(config.egress.networks()),
+        resolver: Arc::new(resolver(config)),
     })
+}
+
+fn resolver(config: &Config) -> SystemResolver {
+    SystemResolver::asking(config.egress.name_servers.clone())
 }
 
 fn proxies(server: &Server) -> TrustedProxies {

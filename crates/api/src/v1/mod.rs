@@ -109,6 +109,7 @@ fn tool_routes() -> OpenApiRouter<State> {
         .routes(routes!(tools::list, registration::create))
         .routes(routes!(tools::get, tools::update, registration::replace))
         .routes(routes!(egress::get, egress::put))
+        .routes(routes!(egress::check))
 }
 
 fn configuration_routes() -> OpenApiRouter<State> {

@@ -33,6 +33,17 @@ pub(super) struct SwitchQuery {
     pub(super) cursor: Option<String>,
 }
 
+/// Which URL, for which tool.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EgressCheckQuery {
+    /// The URL, at most 2,048 characters.
+    pub(super) url: String,
+    /// The tool whose list counts beside the tenant's; `web.fetchSafe` where absent.
+    pub(super) tool: Option<String>,
+}
+
 /// Which tokens.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

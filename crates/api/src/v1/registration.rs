@@ -7,7 +7,8 @@ use axum::extract;
 use axum::response::{IntoResponse, Response};
 use portcullis_domain::ToolDefinition;
 use portcullis_mcp_runtime::catalog::CompiledTool;
-use portcullis_mcp_runtime::connectors::http::{Allowlist, HTTP, HttpTool};
+use portcullis_mcp_runtime::connectors::destination::Lists;
+use portcullis_mcp_runtime::connectors::http::{HTTP, HttpTool};
 use portcullis_store::tools::{self, NewTool, Registered, ToolRow};
 use portcullis_store::{ControlTx, egress_allowlists, policies};
 use portcullis_wire::api::{RegisterTool, Tool, ToolConnector};
@@ -149,8 +150,11 @@ async fn register(
     let compiled = CompiledTool::new(definition.clone())
         .map_err(|error| invalid("definition", error.to_string()))?;
     let listed = egress_allowlists::get(tx).await?;
-    let hosts = listed.map_or_else(Vec::new, |row| row.hosts);
-    let allowlist = Allowlist::read(&hosts).map_err(|error| ApiError::internal(&error))?;
+    let lists = listed
+        .map(|row| Lists::read(&row.hosts, &row.tools))
+        .transpose();
+    let lists = lists.map_err(|error| ApiError::internal(&error))?;
+    let allowlist = lists.unwrap_or_default().of(&definition.name);
     HttpTool::new(&compiled.definition, config, tenant, &allowlist)
         .and_then(|tool| tool.check_reach(state.networks()))
         .map_err(|fault| invalid(&place(&fault.field), fault.rule))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis_domain::id::{Id, Kind};
 use portcullis_domain::{Clock, Limits, Pool, StopRules, ToolDefinition};
-use portcullis_egress::InternalNetworks;
+use portcullis_egress::{InternalNetworks, Resolve};
 use portcullis_keys::{EntropyError, entropy};
 use portcullis_mcp_runtime::token::TrustedProxies;
 use portcullis_store::{ControlStore, RegionStore};
@@ -52,6 +52,8 @@ pub struct Parts {
     pub baseline: Baseline,
     /// What the platform's operator opened of the inside to tool servers.
     pub networks: Arc<InternalNetworks>,
+    /// Who is asked for the addresses of a name.
+    pub resolver: Arc<dyn Resolve>,
 }
 
 /// Limits where none are set.
@@ -121,6 +123,11 @@ impl State {
     /// What the platform's operator opened of the inside to tool servers.
     pub(super) fn networks(&self) -> &InternalNetworks {
         &self.0.parts.networks
+    }
+
+    /// Who is asked for the addresses of a name.
+    pub(super) fn resolver(&self) -> &dyn Resolve {
+        self.0.parts.resolver.as_ref()
     }
 
     /// The time.

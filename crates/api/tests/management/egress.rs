@@ -175,18 +175,24 @@ async fn a_tool_of_the_platforms_own_is_never_replaced() {
 async fn the_allow_list_is_set_by_version_and_read_back() {
     let platform = Platform::start().await;
     let empty = platform.send(Ask::get(LIST).by(&platform.acme)).await;
-    assert_eq!(empty.json(), json!({"hosts": [], "version": 0}));
+    assert_eq!(
+        empty.json(),
+        json!({"hosts": [], "tools": {}, "version": 0})
+    );
     let put = |etag: &str, hosts: Value| {
         let ask = Ask::change(Method::PUT, LIST, etag, json!({"hosts": hosts}));
         platform.send(ask.by(&platform.acme))
     };
     let hosts = json!(["api.example.com", "api.example.com:8443"]);
     let set = put(&empty.etag(), hosts.clone()).await.expect(200);
-    assert_eq!(set.json(), json!({"hosts": hosts, "version": 1}));
+    assert_eq!(
+        set.json(),
+        json!({"hosts": hosts, "tools": {}, "version": 1})
+    );
     put(&empty.etag(), json!([]))
         .await
         .refused(412, "precondition-failed");
-    for wrong in ["https://api.example.com", "*.example.com", "a b", ""] {
+    for wrong in ["https://api.example.com", "*.com", "a b", ""] {
         put(&set.etag(), json!([wrong]))
             .await
             .refused(422, "invalid-request");
@@ -196,4 +202,62 @@ async fn the_allow_list_is_set_by_version_and_read_back() {
     body["config"]["base_urls"] = json!({"eu-west": "https://api.example.com:8443"});
     let ask = Ask::post(TOOLS, body).by(&platform.acme);
     platform.send(ask).await.expect(201);
+}
+
+#[tokio::test]
+async fn single_tools_have_lists_of_their_own() {
+    let platform = Platform::start().await;
+    let empty = platform.send(Ask::get(LIST).by(&platform.acme)).await;
+    let put = |etag: &str, body: Value| {
+        let ask = Ask::change(Method::PUT, LIST, etag, body);
+        platform.send(ask.by(&platform.acme))
+    };
+    let tools = json!({"web.fetchSafe": ["*.example.com", "*.example.net:8443"]});
+    let body = json!({"hosts": ["api.example.com"], "tools": tools});
+    let set = put(&empty.etag(), body).await.expect(200);
+    assert_eq!(set.json()["tools"], tools);
+    let read = platform.send(Ask::get(LIST).by(&platform.acme)).await;
+    assert_eq!(read.json()["tools"], tools);
+    let many: serde_json::Map<_, _> = (0..101)
+        .map(|number| (format!("tool.{number}"), json!(["example.com"])))
+        .collect();
+    for wrong in [
+        json!({"hosts": [], "tools": {"web.fetchSafe": ["*.com"]}}),
+        json!({"hosts": [], "tools": {"web.fetchSafe": "example.com"}}),
+        json!({"hosts": [], "tools": many}),
+    ] {
+        put(&set.etag(), wrong)
+            .await
+            .refused(422, "invalid-request");
+    }
+}
+
+#[tokio::test]
+async fn a_check_says_which_step_refuses_without_asking_anybody() {
+    let platform = Platform::start().await;
+    let check = |query: &str| {
+        let ask = Ask::get(format!("/tenants/acme/egress-check?{query}"));
+        platform.send(ask.by(&platform.acme))
+    };
+    for (query, step) in [
+        ("tool=orders.get&url=http://127.1/", 0),
+        ("tool=orders.get&url=http://localhost/", 2),
+        ("tool=orders.get&url=http://169.254.169.254/", 2),
+        ("tool=orders.get&url=http://example.com:22/", 3),
+        ("tool=orders.get&url=http://example.com/", 4),
+    ] {
+        let found = check(query).await.expect(200).json();
+        assert_eq!(found["may_be_reached"], false, "{query}");
+        assert_eq!(found["steps"][step]["passed"], false, "{query}: {found}");
+        assert_eq!(found["steps"].as_array().unwrap().len(), 7);
+    }
+    for query in [
+        "tool=absent&url=http://example.com/".to_owned(),
+        format!(
+            "tool=orders.get&url=http://example.com/{}",
+            "a".repeat(2_048)
+        ),
+    ] {
+        check(&query).await.refused(422, "invalid-request");
+    }
 }

@@ -72,6 +72,8 @@ fn valid(path: &str, method: &http::Method, tenant: &str, platform: &Platform) -
     let noun = path.rsplit('/').next().unwrap_or_default().to_owned();
     let query = if noun == "records" {
         "?from=2025-01-01T00:00:00Z"
+    } else if noun == "egress-check" {
+        "?url=https://example.com/"
     } else {
         ""
     };

@@ -232,6 +232,7 @@ impl Platform {
                     .collect(),
             },
             networks: Arc::default(),
+            resolver: Arc::new(portcullis_egress::SystemResolver::new()),
         });
         let mut platform = Self {
             clock,

@@ -32,7 +32,13 @@ async fn a_tenant_begins_with_a_policy_tools_and_limits() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["flag.get", "flag.set", "orders.export", "orders.get"]
+        [
+            "flag.get",
+            "flag.set",
+            "orders.export",
+            "orders.get",
+            "web.fetchSafe"
+        ]
     );
     let limits = get("/tenants/acme/limits").await.expect(200).json();
     assert_eq!(

@@ -17,12 +17,14 @@ use super::upstream::{
 };
 use crate::address::{Class, class};
 use crate::allowance::Allowance;
-use crate::client::{Client, Destination, Request, Response};
+use crate::client::{Client, Request, Response};
+use crate::destination::Destination;
 use crate::dial::TcpDial;
 use crate::error::{EgressError, Refusal};
 use crate::headers::Headers;
 use crate::target::Target;
 use crate::tls::Trust;
+use crate::watch::Unwatched;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
@@ -37,6 +39,7 @@ async fn send_within(
         target: &target,
         ports: &[],
         allowance,
+        watch: &Unwatched,
     };
     let request = Request {
         method: Method::POST,

@@ -1,10 +1,11 @@
 //! Spellings, names, ports and headers.
 
 use crate::allowance::{Allowance, InternalNetwork, InternalNetworks};
-use crate::client::Destination;
+use crate::destination::Destination;
 use crate::error::Refusal;
 use crate::headers::Headers;
 use crate::target::{Target, TargetError};
+use crate::watch::Unwatched;
 
 const PLAIN: [&str; 10] = [
     "https://api.example.com",
@@ -105,6 +106,7 @@ fn unusual_spellings_are_refused() {
                 target: &target,
                 ports: &[],
                 allowance: &Allowance::none(),
+                watch: &Unwatched,
             };
             destination.check().is_err()
         });
@@ -144,6 +146,7 @@ fn check(url: &str, ports: &[u16], allowance: &Allowance) -> Result<(), Refusal>
         target: &target,
         ports,
         allowance,
+        watch: &Unwatched,
     };
     destination.check()
 }

@@ -53,6 +53,16 @@ impl Resolve for Answers {
     }
 }
 
+/// Answers the same to every question.
+#[derive(Debug)]
+pub(super) struct Scripted(pub(super) Vec<IpAddr>);
+
+impl Resolve for Scripted {
+    fn resolve<'a>(&'a self, _name: &'a str) -> ResolveFuture<'a> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}
+
 /// Never answers.
 #[derive(Debug)]
 pub(super) struct Silent;
@@ -109,9 +119,14 @@ pub(super) fn local() -> Client {
 
 /// Opens this machine's loopback at a port.
 pub(super) fn opened(port: u16) -> Allowance {
+    opened_at(&[port])
+}
+
+/// Opens this machine's loopback at some ports.
+pub(super) fn opened_at(ports: &[u16]) -> Allowance {
     let open = InternalNetwork {
         network: "127.0.0.1/32".parse().unwrap(),
-        ports: vec![port],
+        ports: ports.to_vec(),
         tenants: vec!["acme".to_owned()],
         servers: vec!["orders".to_owned()],
     };
@@ -135,14 +150,19 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) async fn start(answer: &[u8], then: Then) -> Self {
-        Self::serve(answer.to_vec(), then, None).await
+        Self::serve(vec![answer.to_vec()], then, None).await
+    }
+
+    /// One answer a request, the last again and again.
+    pub(super) async fn start_each(answers: &[Vec<u8>]) -> Self {
+        Self::serve(answers.to_vec(), Then::Close, None).await
     }
 
     pub(super) async fn start_tls(answer: &[u8], acceptor: TlsAcceptor) -> Self {
-        Self::serve(answer.to_vec(), Then::Close, Some(acceptor)).await
+        Self::serve(vec![answer.to_vec()], Then::Close, Some(acceptor)).await
     }
 
-    async fn serve(answer: Vec<u8>, then: Then, tls: Option<TlsAcceptor>) -> Self {
+    async fn serve(answers: Vec<Vec<u8>>, then: Then, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -150,8 +170,15 @@ impl Upstream {
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
+            let mut answers = VecDeque::from(answers);
             while let Ok((stream, _peer)) = listener.accept().await {
-                let (answer, seen, tls) = (answer.clone(), Arc::clone(&seen), tls.clone());
+                let answer = if answers.len() > 1 {
+                    answers.pop_front()
+                } else {
+                    answers.front().cloned()
+                };
+                let (seen, tls) = (Arc::clone(&seen), tls.clone());
+                let answer = answer.unwrap_or_default();
                 connections.spawn(async move {
                     match tls {
                         None => talk(stream, &answer, then, &seen).await,

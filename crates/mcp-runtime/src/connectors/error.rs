@@ -7,6 +7,15 @@ use portcullis_wire::Slug;
 use crate::catalog::Violation;
 use crate::switchboard::Stop;
 
+/// What a connector refuses to do, in words for the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Why, without any address inside.
+    pub reason: String,
+    /// What would allow it.
+    pub remedy: String,
+}
+
 /// Why a tool gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
@@ -28,6 +37,10 @@ pub enum ToolError {
     /// A switch stopped the call on its way.
     #[error("a switch stopped the call on its way: {}", .0.reason())]
     Stopped(Stop),
+    /// The destination may not be reached, or what it answered may not be passed on. Not to be used where
+    /// an earlier try of the same call may have had an effect.
+    #[error("egress refuses: {}", .0.reason)]
+    Refused(Box<Refused>),
     /// The result does not fit the tool's output schema.
     #[error("the result does not fit the tool's output schema: {0}")]
     MalformedResult(#[source] Violation),
@@ -58,7 +71,10 @@ impl ToolError {
     /// depends on where the connector's effects happen.
     pub const fn effect_absent(&self) -> bool {
         match self {
-            Self::NoConnector | Self::UpstreamRefused { .. } | Self::UpstreamUnreachable(_) => true,
+            Self::NoConnector
+            | Self::UpstreamRefused { .. }
+            | Self::UpstreamUnreachable(_)
+            | Self::Refused(_) => true,
             Self::Store(_)
             | Self::Panicked
             | Self::DeadlineExceeded
@@ -86,6 +102,7 @@ impl ToolError {
             Self::DeadlineExceeded => Slug::DeadlineExceeded,
             Self::Cancelled | Self::LeaseLost => Slug::Cancelled,
             Self::Stopped(stop) => stop.slug(),
+            Self::Refused(_) => Slug::EgressBlocked,
         }
     }
 
@@ -108,6 +125,7 @@ impl ToolError {
             Self::DeadlineExceeded => "the call took longer than its deadline",
             Self::Cancelled | Self::LeaseLost => "the call was cancelled",
             Self::Stopped(stop) => stop.words_under_way(),
+            Self::Refused(_) => "the tool's destination may not be reached",
         }
     }
 }

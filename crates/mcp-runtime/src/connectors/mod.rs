@@ -4,6 +4,7 @@
 //! A connector sees only the tenant, the caller's name, the pool and the checked arguments. It returns
 //! what the tool returned and says what became of the effect; it never decides, redacts or records.
 
+pub mod destination;
 mod error;
 pub mod http;
 pub mod native;
@@ -17,13 +18,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_domain::id::{Id, Principal, Record, Tenant, Ticket};
 use portcullis_domain::{Jurisdiction, Pool, PrincipalName, SpanId, TraceId, TraceState};
+use portcullis_egress::Watch;
 use portcullis_redaction::FieldRule;
 use portcullis_store::{RegionStore, RegionTx};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-pub use error::ToolError;
+pub use error::{Refused, ToolError};
 
+use self::destination::Reach;
 use self::http::HttpTool;
 use crate::catalog::Violation;
 
@@ -39,6 +42,8 @@ pub struct ToolRef<'a> {
     pub connector: &'a str,
     /// What the connector needs to know of this tool, where it needs anything.
     pub config: Option<&'a HttpTool>,
+    /// Where a tool may go whose arguments name it.
+    pub reach: Option<&'a Reach>,
 }
 
 /// What a catalog says of how a tool is run.
@@ -48,6 +53,8 @@ pub struct Binding {
     pub connector: Arc<str>,
     /// What the connector needs to know of this tool, where it needs anything.
     pub config: Option<Arc<HttpTool>>,
+    /// Where a tool may go whose arguments name it.
+    pub reach: Option<Arc<Reach>>,
 }
 
 impl Binding {
@@ -57,6 +64,7 @@ impl Binding {
             name,
             connector: &self.connector,
             config: self.config.as_deref(),
+            reach: self.reach.as_deref(),
         }
     }
 }
@@ -93,6 +101,8 @@ pub struct Invocation<'a> {
     pub now: OffsetDateTime,
     /// Where a connector whose effects are elsewhere says that it is about to have one.
     pub mark: &'a EffectMark,
+    /// Who is told where a connector goes, and may forbid it.
+    pub watch: &'a dyn Watch,
 }
 
 impl Invocation<'_> {
@@ -192,6 +202,11 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// The region whose data the arguments name, if the tool has such an argument.
     fn region(&self, tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction>;
 
+    /// The host that a call with these arguments reaches first in a pool, where it reaches one.
+    fn host(&self, _tool: ToolRef<'_>, _pool: Pool, _arguments: &Value) -> Option<String> {
+        None
+    }
+
     /// One sentence for people about a result, as it was redacted; none where the tool has none.
     fn summary(&self, _tool: ToolRef<'_>, _result: &Value) -> Option<String> {
         None
@@ -281,6 +296,11 @@ impl Connectors {
     /// The region whose data the arguments name, if the tool has such an argument.
     pub fn region(&self, tool: ToolRef<'_>, arguments: &Value) -> Option<Jurisdiction> {
         self.find(tool)?.region(tool, arguments)
+    }
+
+    /// The host that a call with these arguments reaches first in a pool, where it reaches one.
+    pub fn host(&self, tool: ToolRef<'_>, pool: Pool, arguments: &Value) -> Option<String> {
+        self.find(tool)?.host(tool, pool, arguments)
     }
 
     /// One sentence for people about a result, as it was redacted; none where the tool has none.

@@ -11,15 +11,16 @@ use portcullis_domain::id::{Id, Record};
 use portcullis_domain::{Pool, SpanId};
 use portcullis_redaction::FieldRule;
 use portcullis_store::RegionTx;
+use portcullis_wire::Slug;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::{Claimed, Kept, Lease, Seal, Step};
 use super::decide::{Decided, Permitted};
 use super::refusal::Refusal;
-use super::switches;
+use super::switches::{self, Watched};
 use super::validate::{KnownTool, Passage, ToolCall};
-use crate::connectors::{EffectMark, Invocation, SideEffect, ToolError, ToolOutput};
+use crate::connectors::{EffectMark, Invocation, Refused, SideEffect, ToolError, ToolOutput};
 use crate::gate::Gate;
 use crate::switchboard::UnderWay;
 
@@ -113,7 +114,7 @@ async fn run(
     lease: Option<Box<Lease>>,
     cancelled: CancellationToken,
 ) -> Outcome {
-    let under_way = match switches::begin(gate, &permitted.call) {
+    let under_way = match switches::begin(gate, &permitted.call, permitted.pool) {
         Ok(under_way) => under_way,
         Err(refusal) => {
             return Outcome {
@@ -125,7 +126,15 @@ async fn run(
     let mark = EffectMark::default();
     let passage = &permitted.call.passage;
     let deadline = passage.admitted.deadline;
-    let work = invoke(gate, &permitted, &seal, lease.as_deref(), &mark);
+    let watch = Watched {
+        under_way: &under_way,
+        clock: gate.clock.as_ref(),
+    };
+    let effect = Told {
+        mark: &mark,
+        watch: &watch,
+    };
+    let work = invoke(gate, &permitted, &seal, lease.as_deref(), effect);
     let work = AssertUnwindSafe(work).catch_unwind();
     let ran = tokio::select! {
         biased;
@@ -140,6 +149,8 @@ async fn run(
             Err(_elapsed) => Err(ToolError::DeadlineExceeded),
         },
     };
+    // What a block refused on the way was stopped by it, whatever the connector made of that.
+    let ran = ran.map_err(|error| under_way.stop().map_or(error, ToolError::Stopped));
     let (result, caused) = sorted(ran, permitted.call.tool.clone(), lease.as_deref(), &mark);
     Outcome {
         lease,
@@ -182,9 +193,28 @@ fn sorted(
             } else {
                 Caused::Unknown
             };
-            (Ran::Failed(error), caused)
+            (ended(error, &caused), caused)
         }
     }
+}
+
+/// A destination that is refused, of a call without an effect, is a refusal like any other: its caller
+/// learns the reason and what would allow it.
+fn ended(error: ToolError, caused: &Caused) -> Ran {
+    match (error, caused) {
+        (ToolError::Refused(refused), Caused::Nothing) => {
+            let Refused { reason, remedy } = *refused;
+            Ran::Withheld(Refusal::new(Slug::EgressBlocked, reason, remedy))
+        }
+        (error, _) => Ran::Failed(error),
+    }
+}
+
+/// What a connector tells while it runs.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    mark: &'a EffectMark,
+    watch: &'a Watched<'a>,
 }
 
 async fn invoke(
@@ -192,7 +222,7 @@ async fn invoke(
     permitted: &Permitted,
     seal: &Seal,
     lease: Option<&Lease>,
-    mark: &EffectMark,
+    told: Told<'_>,
 ) -> Result<ToolOutput, ToolError> {
     let Permitted { call, pool, .. } = permitted;
     let ToolCall { passage, tool } = call;
@@ -212,7 +242,8 @@ async fn invoke(
         trace_state: passage.trace_state.as_ref(),
         span_id: span_of(lease.map_or(seal.record, |lease| lease.intent)),
         now: gate.clock.now(),
-        mark,
+        mark: told.mark,
+        watch: told.watch,
     };
     gate.connectors.invoke(invocation).await
 }

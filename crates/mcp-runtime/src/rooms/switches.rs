@@ -4,10 +4,12 @@
 //!
 //! It must never let a call run on what the replica knew when the call came, if it knows better since.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Caller, PrincipalName};
+use portcullis_domain::{Caller, Clock, Pool, PrincipalName};
+use portcullis_egress::{Target, Watch};
 use portcullis_redaction::redact_text;
 
 use super::refusal::{DoorRefusal, Refusal};
@@ -60,8 +62,16 @@ pub(in crate::rooms) fn check_tool(
 ///
 /// # Errors
 /// Refuses what must not begin.
-pub(in crate::rooms) fn begin(gate: &Gate, call: &ToolCall) -> Result<UnderWay, Refusal> {
-    let subject = subject(gate, &call.passage.admitted.caller, &call.tool);
+pub(in crate::rooms) fn begin(
+    gate: &Gate,
+    call: &ToolCall,
+    pool: Pool,
+) -> Result<UnderWay, Refusal> {
+    let tool = call.tool.to_ref();
+    let subject = Subject {
+        host: gate.connectors.host(tool, pool, &call.passage.arguments),
+        ..subject(gate, &call.passage.admitted.caller, &call.tool)
+    };
     let mutating = subject.mutating;
     gate.switchboard
         .begin(subject, gate.clock.now(), || own(gate, mutating))
@@ -76,6 +86,21 @@ fn subject(gate: &Gate, caller: &Caller, tool: &KnownTool) -> Subject {
         tool: Arc::from(definition.name.as_str()),
         server: Arc::from(gate.connectors.server(tool.to_ref())),
         mutating: definition.mutating,
+        host: None,
+    }
+}
+
+/// Tells the switchboard where a call goes, and heeds what is blocked.
+#[derive(Debug)]
+pub(in crate::rooms) struct Watched<'a> {
+    pub(in crate::rooms) under_way: &'a UnderWay,
+    pub(in crate::rooms) clock: &'a dyn Clock,
+}
+
+impl Watch for Watched<'_> {
+    fn admits(&self, target: &Target, addresses: &[IpAddr]) -> bool {
+        let now = self.clock.now();
+        self.under_way.reaches(&target.host(), addresses, now)
     }
 }
 

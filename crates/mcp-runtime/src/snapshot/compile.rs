@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use portcullis_domain::id::{DataKey as DataKeyKind, Id, Tenant, Ticket};
 use portcullis_domain::{Clock, HttpToolConfig, ToolDefinition};
+use portcullis_egress::Allowlist;
 use portcullis_evidence::Digest;
 use portcullis_keys::entropy::EntropyError;
 use portcullis_keys::{Aad, DataKey, EnvelopeError, LocalKeys, WrappedKey, entropy};
@@ -24,8 +25,9 @@ use super::{
     TenantSnapshot,
 };
 use crate::catalog::{CompiledTool, DefinitionError, ticket};
-use crate::connectors::Binding;
-use crate::connectors::http::{Allowlist, ConfigFault, HTTP, HttpTool};
+use crate::connectors::destination::{Lists, Reach};
+use crate::connectors::http::{ConfigFault, HTTP, HttpTool};
+use crate::connectors::{Binding, NATIVE};
 
 /// What the data key encrypts, in its row and in what it wraps.
 const PURPOSE: &str = "call_inputs";
@@ -155,9 +157,12 @@ impl Compiler<'_> {
     fn catalog(&self, rows: &SnapshotRows) -> HashMap<String, CatalogEntry> {
         let mut catalog = HashMap::new();
         // A list that cannot be read lists nobody.
-        let allowlist = Allowlist::read(&rows.egress_allowlist).unwrap_or_default();
+        let lists = rows.egress_allowlist.as_ref();
+        let lists = lists.map_or_else(Lists::default, |row| {
+            Lists::read(&row.hosts, &row.tools).unwrap_or_default()
+        });
         for row in rows.tools.iter().filter(|row| row.enabled) {
-            match self.entry(row, &rows.tenant.slug, &allowlist) {
+            match self.entry(row, &rows.tenant.slug, &lists.of(&row.name)) {
                 Ok(entry) => {
                     catalog.insert(row.name.clone(), entry);
                 }
@@ -182,12 +187,19 @@ impl Compiler<'_> {
         } else {
             None
         };
+        let reach = (row.connector == NATIVE && !tool.definition.egress.is_empty()).then(|| {
+            Arc::new(Reach {
+                tenant: tenant.to_owned(),
+                allowlist: allowlist.clone(),
+            })
+        });
         Ok(CatalogEntry {
             tool,
             version: u64::try_from(row.current_version).unwrap_or(0),
             binding: Binding {
                 connector: Arc::from(row.connector.as_str()),
                 config,
+                reach,
             },
         })
     }

@@ -10,10 +10,12 @@ mod stop;
 mod tests;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_domain::{PrincipalName, SwitchKind};
+use portcullis_egress::Block;
 use portcullis_store::switches::{Concern, SwitchRow};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,8 @@ pub struct Subject {
     pub server: Arc<str>,
     /// Whether the tool changes something.
     pub mutating: bool,
+    /// The host that it reaches first, where that is known.
+    pub host: Option<String>,
 }
 
 /// The switches and the calls under way of one replica. Clones are the same switchboard.
@@ -44,15 +48,63 @@ pub struct Switchboard {
 #[derive(Debug, Default)]
 struct State {
     /// Those without a tenant stop calls of every tenant.
-    down: HashMap<Option<Id<Tenant>>, Vec<Arc<SwitchRow>>>,
+    down: HashMap<Option<Id<Tenant>>, Vec<Down>>,
     under_way: HashMap<u64, Entry>,
     next: u64,
+}
+
+/// A switch that is down.
+#[derive(Debug)]
+struct Down {
+    row: Arc<SwitchRow>,
+    /// What it blocks, where it blocks a host.
+    block: Option<Block>,
+}
+
+impl Down {
+    fn new(row: SwitchRow) -> Self {
+        let target = row.target.as_deref().unwrap_or_default();
+        let block = match row.kind {
+            SwitchKind::EgressBlock => Block::parse(target).ok(),
+            SwitchKind::PlatformReadOnly
+            | SwitchKind::TenantReadOnly
+            | SwitchKind::ToolQuarantine
+            | SwitchKind::ServerQuarantine
+            | SwitchKind::PrincipalSuspension
+            | SwitchKind::TenantFreeze => None,
+        };
+        Self {
+            row: Arc::new(row),
+            block,
+        }
+    }
+
+    fn stops(&self, subject: &Subject) -> bool {
+        let host = subject.host.as_deref();
+        stops(&self.row, subject) || host.is_some_and(|host| self.blocks(host, &[]))
+    }
+
+    /// Whether a host, or one of its addresses, is blocked.
+    fn blocks(&self, host: &str, addresses: &[IpAddr]) -> bool {
+        self.block.as_ref().is_some_and(|block| {
+            block.stops_host(host) || addresses.iter().any(|one| block.stops_address(*one))
+        })
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
     subject: Subject,
+    /// Where it has gone so far.
+    reached: Vec<(String, Vec<IpAddr>)>,
     stopped: Stopped,
+}
+
+impl Entry {
+    fn falls_under(&self, down: &Down) -> bool {
+        let mut reached = self.reached.iter();
+        down.stops(&self.subject) || reached.any(|(host, at)| down.blocks(host, at))
+    }
 }
 
 /// How a call under way hears that it is stopped, and by what.
@@ -62,24 +114,34 @@ struct Stopped {
     token: CancellationToken,
 }
 
+impl Stopped {
+    /// Says so once; gives back whether this was the first time.
+    fn set(&self, stop: Stop) -> bool {
+        let first = self.by.set(stop).is_ok();
+        self.token.cancel();
+        first
+    }
+}
+
 impl State {
     /// The switches that are down for a tenant, those for every tenant first.
-    fn down(
-        &self,
-        tenant: Id<Tenant>,
-        now: OffsetDateTime,
-    ) -> impl Iterator<Item = &Arc<SwitchRow>> {
+    fn down(&self, tenant: Id<Tenant>, now: OffsetDateTime) -> impl Iterator<Item = &Down> {
         [None, Some(tenant)]
             .into_iter()
             .filter_map(|whose| self.down.get(&whose))
             .flatten()
-            .filter(move |row| row.expires_at.is_none_or(|end| now < end))
+            .filter(move |down| down.row.expires_at.is_none_or(|end| now < end))
     }
 
-    fn stop(&self, subject: &Subject, now: OffsetDateTime) -> Option<Stop> {
-        self.down(subject.tenant, now)
-            .find(|row| stops(row, subject))
-            .map(|row| Stop::Switch(Arc::clone(row)))
+    fn stop(
+        &self,
+        tenant: Id<Tenant>,
+        now: OffsetDateTime,
+        falls: impl Fn(&Down) -> bool,
+    ) -> Option<Stop> {
+        self.down(tenant, now)
+            .find(|down| falls(down))
+            .map(|down| Stop::Switch(Arc::clone(&down.row)))
     }
 }
 
@@ -90,10 +152,12 @@ fn stops_caller(row: &SwitchRow, principal: &PrincipalName) -> bool {
         SwitchKind::PlatformReadOnly
         | SwitchKind::TenantReadOnly
         | SwitchKind::ToolQuarantine
-        | SwitchKind::ServerQuarantine => false,
+        | SwitchKind::ServerQuarantine
+        | SwitchKind::EgressBlock => false,
     }
 }
 
+/// What is not about hosts: [`Down::blocks`] is.
 fn stops(row: &SwitchRow, subject: &Subject) -> bool {
     let target = row.target.as_deref();
     match row.kind {
@@ -103,6 +167,7 @@ fn stops(row: &SwitchRow, subject: &Subject) -> bool {
         SwitchKind::PlatformReadOnly | SwitchKind::TenantReadOnly => subject.mutating,
         SwitchKind::ToolQuarantine => target == Some(&*subject.tool),
         SwitchKind::ServerQuarantine => target == Some(&*subject.server),
+        SwitchKind::EgressBlock => false,
     }
 }
 
@@ -114,16 +179,26 @@ impl Switchboard {
         principal: &PrincipalName,
         now: OffsetDateTime,
     ) -> Option<Stop> {
-        let state = self.state();
-        state
-            .down(tenant, now)
-            .find(|row| stops_caller(row, principal))
-            .map(|row| Stop::Switch(Arc::clone(row)))
+        self.state()
+            .stop(tenant, now, |down| stops_caller(&down.row, principal))
     }
 
     /// What stops a call, if anything does.
     pub fn stops(&self, subject: &Subject, now: OffsetDateTime) -> Option<Stop> {
-        self.state().stop(subject, now)
+        self.state()
+            .stop(subject.tenant, now, |down| down.stops(subject))
+    }
+
+    /// What keeps a tenant's tools from a host, or from one of its addresses, if anything does.
+    pub fn blocks(
+        &self,
+        tenant: Id<Tenant>,
+        host: &str,
+        addresses: &[IpAddr],
+        now: OffsetDateTime,
+    ) -> Option<Stop> {
+        self.state()
+            .stop(tenant, now, |down| down.blocks(host, addresses))
     }
 
     /// Checks a call for the last time and puts it on the list of calls under way. `otherwise` is
@@ -138,7 +213,8 @@ impl Switchboard {
         otherwise: impl FnOnce() -> Option<Stop>,
     ) -> Result<UnderWay, Stop> {
         let mut state = self.state();
-        if let Some(stop) = state.stop(&subject, now).or_else(otherwise) {
+        let stop = state.stop(subject.tenant, now, |down| down.stops(&subject));
+        if let Some(stop) = stop.or_else(otherwise) {
             return Err(stop);
         }
         let number = state.next;
@@ -146,6 +222,7 @@ impl Switchboard {
         let stopped = Stopped::default();
         let entry = Entry {
             subject,
+            reached: Vec::new(),
             stopped: stopped.clone(),
         };
         state.under_way.insert(number, entry);
@@ -167,14 +244,14 @@ impl Switchboard {
         }
         for row in rows {
             let list = state.down.entry(row.tenant).or_default();
-            list.push(Arc::new(row));
+            list.push(Down::new(row));
         }
         let mut stopped = 0_usize;
         for entry in state.under_way.values() {
-            if let Some(stop) = state.stop(&entry.subject, now)
-                && entry.stopped.by.set(stop).is_ok()
+            let tenant = entry.subject.tenant;
+            if let Some(stop) = state.stop(tenant, now, |down| entry.falls_under(down))
+                && entry.stopped.set(stop)
             {
-                entry.stopped.token.cancel();
                 stopped = stopped.saturating_add(1);
             }
         }
@@ -185,7 +262,7 @@ impl Switchboard {
     pub fn down(&self, now: OffsetDateTime) -> Vec<(SwitchKind, usize, time::Duration)> {
         let state = self.state();
         let mut found: Vec<(SwitchKind, usize, time::Duration)> = Vec::new();
-        let rows = state.down.values().flatten();
+        let rows = state.down.values().flatten().map(|down| &down.row);
         for row in rows.filter(|row| row.expires_at.is_none_or(|end| now < end)) {
             let age = now - row.dropped_at;
             match found.iter_mut().find(|(kind, ..)| *kind == row.kind) {
@@ -226,6 +303,25 @@ impl UnderWay {
     /// What has stopped the call, if anything has.
     pub fn stop(&self) -> Option<Stop> {
         self.stopped.by.get().cloned()
+    }
+
+    /// Notes that the call goes to a host, in one step with the last look whether it may. Where it may
+    /// not, the call is stopped as by a switch that falls at this moment.
+    pub fn reaches(&self, host: &str, addresses: &[IpAddr], now: OffsetDateTime) -> bool {
+        let mut state = lock(&self.state);
+        let Some(entry) = state.under_way.get(&self.number) else {
+            return false;
+        };
+        let tenant = entry.subject.tenant;
+        let stop = state.stop(tenant, now, |down| down.blocks(host, addresses));
+        if let Some(stop) = stop {
+            self.stopped.set(stop);
+            return false;
+        }
+        if let Some(entry) = state.under_way.get_mut(&self.number) {
+            entry.reached.push((host.to_owned(), addresses.to_vec()));
+        }
+        true
     }
 
     /// Waits until something stops the call.

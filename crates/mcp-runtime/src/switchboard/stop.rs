@@ -33,6 +33,7 @@ impl Stop {
                 SwitchKind::ServerQuarantine => Slug::ServerQuarantined,
                 SwitchKind::PrincipalSuspension => Slug::PrincipalSuspended,
                 SwitchKind::TenantFreeze => Slug::TenantFrozen,
+                SwitchKind::EgressBlock => Slug::EgressBlocked,
             },
             Self::ReadOnlyReplica => Slug::ReadOnly,
             Self::Late | Self::Lost => Slug::ConfigurationStale,
@@ -126,6 +127,9 @@ impl Stop {
                 }
                 SwitchKind::TenantFreeze => {
                     "the call was stopped on its way: the tenant was frozen"
+                }
+                SwitchKind::EgressBlock => {
+                    "the call was stopped on its way: a host that it reaches was blocked"
                 }
             },
             Self::ReadOnlyReplica | Self::Late | Self::Lost => "the call was stopped on its way",

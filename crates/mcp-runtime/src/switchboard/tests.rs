@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use portcullis_domain::SwitchKind::{
-    PlatformReadOnly, PrincipalSuspension, ServerQuarantine, TenantFreeze, TenantReadOnly,
-    ToolQuarantine,
+    EgressBlock, PlatformReadOnly, PrincipalSuspension, ServerQuarantine, TenantFreeze,
+    TenantReadOnly, ToolQuarantine,
 };
 use portcullis_domain::id::{Id, Tenant};
 use portcullis_domain::{SwitchKind, TraceId};
@@ -48,6 +48,7 @@ fn subject(mutating: bool) -> Subject {
         tool: Arc::from("flag.set"),
         server: Arc::from("native"),
         mutating,
+        host: None,
     }
 }
 
@@ -127,6 +128,7 @@ fn only_a_freeze_and_a_suspension_stop_a_caller_at_the_door() {
             PrincipalSuspension => Some("agent:copilot"),
             ServerQuarantine => Some("native"),
             ToolQuarantine => Some("flag.set"),
+            EgressBlock => Some("example.com"),
             PlatformReadOnly | TenantReadOnly | TenantFreeze => None,
         };
         let whose = if kind == PlatformReadOnly { None } else { own };
@@ -279,4 +281,50 @@ fn a_stale_replica_says_so_where_answers_have_no_detail() {
         let remedy = problem.remedy.unwrap();
         assert!(remedy.contains(seconds), "{remedy}");
     }
+}
+
+fn calling(host: &str) -> Subject {
+    Subject {
+        host: Some(host.to_owned()),
+        ..subject(false)
+    }
+}
+
+#[test]
+fn a_block_stops_calls_to_its_host_and_to_no_other() {
+    let own = vec![row(Some(tenant(1)), EgressBlock, Some("example.com"))];
+    for (host, stops) in [
+        ("example.com", true),
+        ("a.b.example.com", true),
+        ("evilexample.com", false),
+        ("example.com.evil.net", false),
+    ] {
+        let slug = stopped(own.clone(), &calling(host));
+        assert_eq!(slug, stops.then_some(Slug::EgressBlocked), "{host}");
+    }
+    assert_eq!(stopped(own, &subject(true)), None);
+    let all = vec![row(None, EgressBlock, Some("example.com"))];
+    assert_eq!(
+        stopped(all, &calling("example.com")),
+        Some(Slug::EgressBlocked)
+    );
+    let other = vec![row(Some(tenant(2)), EgressBlock, Some("example.com"))];
+    assert_eq!(stopped(other, &calling("example.com")), None);
+}
+
+#[tokio::test]
+async fn a_call_under_way_hears_of_a_block_of_where_it_has_gone() {
+    let board = Switchboard::default();
+    let address = "93.184.216.34".parse().unwrap();
+    let call = board.begin(subject(false), now(), || None).unwrap();
+    let elsewhere = board.begin(subject(false), now(), || None).unwrap();
+    assert!(call.reaches("a.example.com", &[address], now()));
+    assert!(elsewhere.reaches("b.example.net", &[], now()));
+    let rows = vec![row(Some(tenant(1)), EgressBlock, Some("93.184.216.34"))];
+    assert_eq!(board.replace(Concern::One(tenant(1)), rows, now()), 1);
+    assert_eq!(call.stopped().await.slug(), Slug::EgressBlocked);
+    assert!(elsewhere.stop().is_none());
+    // By whatever name it is reached next.
+    assert!(!elsewhere.reaches("c.example.org", &[address], now()));
+    assert_eq!(elsewhere.stopped().await.slug(), Slug::EgressBlocked);
 }

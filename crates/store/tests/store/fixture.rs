@@ -1,5 +1,6 @@
 //! Two tenants with a row in every table.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_domain::id::{DataKey, Id, Principal, Record, Tenant};
@@ -203,7 +204,9 @@ async fn fill_catalog(tx: &mut ControlTx) {
     };
     tools::register(tx, &configured, NOW).await.unwrap();
     let hosts = ["api.example.com".to_owned()];
-    egress_allowlists::set(tx, &hosts, None, NOW).await.unwrap();
+    egress_allowlists::set(tx, &hosts, &BTreeMap::new(), None, NOW)
+        .await
+        .unwrap();
     let drafted = policies::draft(tx, &policy("- rule: x"), NOW)
         .await
         .unwrap();

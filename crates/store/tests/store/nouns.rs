@@ -1,6 +1,8 @@
 //! Each noun of the control database: what it does, and that another tenant's is as one that does not
 //! exist.
 
+use std::collections::BTreeMap;
+
 use portcullis_domain::id::Tenant;
 use portcullis_domain::{Id, Jurisdiction, Limits, MicroUsd, Pool, PrincipalName, ReplayMode};
 use portcullis_store::principals::PrincipalStatus;
@@ -456,15 +458,18 @@ async fn an_allow_list_is_set_in_the_version_that_was_read_and_by_its_tenant_alo
     let mut tx = store.begin(acme).await.unwrap();
     assert_eq!(egress_allowlists::get(&mut tx).await.unwrap(), None);
     let hosts = ["api.example.com".to_owned()];
-    let set = egress_allowlists::set(&mut tx, &hosts, Some(0), NOW)
+    let tools = BTreeMap::from([("web.fetchSafe".to_owned(), hosts.to_vec())]);
+    let none = BTreeMap::new();
+    let set = egress_allowlists::set(&mut tx, &hosts, &tools, Some(0), NOW)
         .await
         .unwrap();
     assert_eq!((set.hosts.as_slice(), set.version), (&hosts[..], 1));
-    let stale = egress_allowlists::set(&mut tx, &[], Some(0), NOW).await;
+    assert_eq!(set.tools.0, tools);
+    let stale = egress_allowlists::set(&mut tx, &[], &none, Some(0), NOW).await;
     assert!(matches!(stale, Err(StoreError::Stale { .. })));
-    let emptied = egress_allowlists::set(&mut tx, &[], Some(1), NOW).await;
+    let emptied = egress_allowlists::set(&mut tx, &[], &none, Some(1), NOW).await;
     assert_eq!(emptied.unwrap().version, 2);
-    egress_allowlists::set(&mut tx, &hosts, None, NOW)
+    egress_allowlists::set(&mut tx, &hosts, &tools, None, NOW)
         .await
         .unwrap();
     tx.commit().await.unwrap();

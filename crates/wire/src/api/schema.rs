@@ -56,8 +56,8 @@ texts! {
     /// A replica's id.
     ReplicaId = "^rpl_[0-9a-f]{32}$", "rpl_0199a6b0c0007000800000000000002a";
     /// What a kill switch stops: mutating calls of everybody or of one tenant, every call of a tool or
-    /// of a server's tools, everything of a principal, every call of a tenant.
-    SwitchKind = "^(platform-read-only|tenant-read-only|tool-quarantine|server-quarantine|principal-suspension|tenant-freeze)$", "tool-quarantine";
+    /// of a server's tools, everything of a principal, every call of a tenant, every call to a host.
+    SwitchKind = "^(platform-read-only|tenant-read-only|tool-quarantine|server-quarantine|principal-suspension|tenant-freeze|egress-block)$", "tool-quarantine";
     /// A principal's name within its tenant, with its type.
     PrincipalName = "^(agent|user|service):[A-Za-z0-9][A-Za-z0-9._@-]*$", "agent:copilot";
     /// A purpose scope, `resource.verb` or `resource.verb:qualifier`. There are no wildcards.

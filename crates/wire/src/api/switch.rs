@@ -22,7 +22,7 @@ pub struct Switch {
     pub tenant: Option<Id<id::Tenant>>,
     /// Whether the platform dropped it. Then the platform alone lifts it.
     pub by_platform: bool,
-    /// The name of the tool, the server or the principal, where the kind has one.
+    /// The name of the tool, the server, the principal or the host, where the kind has one.
     pub target: Option<String>,
     /// Why it was dropped.
     pub reason: String,
@@ -94,8 +94,8 @@ pub struct DropSwitch {
     /// What it stops.
     #[schema(value_type = schema::SwitchKind)]
     pub kind: SwitchKind,
-    /// The tool's, the server's or the principal's name, for the kinds `tool-quarantine`,
-    /// `server-quarantine` and `principal-suspension`.
+    /// The tool's, the server's or the principal's name or the host, for the kinds `tool-quarantine`,
+    /// `server-quarantine`, `principal-suspension` and `egress-block`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// The slug or id of the tenant that the platform freezes.

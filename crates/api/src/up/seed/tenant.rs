@@ -1,5 +1,7 @@
 //! A demo tenant: itself, its principals, grants, limits, tools and policy, in one transaction.
 
+use std::collections::BTreeMap;
+
 use portcullis_domain::id::{Id, OutboxEntry, Principal, Tenant};
 use portcullis_domain::limits::PrincipalLimits;
 use portcullis_domain::{Clock, Jurisdiction, Pool, PrincipalName, ReplayMode, Scope};
@@ -9,7 +11,7 @@ use portcullis_store::outbox::NewOutboxEntry;
 use portcullis_store::tenants::NewTenant;
 use portcullis_store::tools::{NewTool, Registered};
 use portcullis_store::{
-    ControlTx, Page, epoch, grants, limits, outbox, principals, tenants, tools,
+    ControlTx, Page, egress_allowlists, epoch, grants, limits, outbox, principals, tenants, tools,
 };
 use serde_json::json;
 
@@ -57,6 +59,7 @@ const PEOPLE: [Person; 4] = [
             "flags.write:dev",
             "flags.write:staging",
             "flags.write:prod",
+            "web.fetch",
         ],
         secret: true,
     },
@@ -78,6 +81,8 @@ const PEOPLE: [Person; 4] = [
     },
 ];
 
+/// A host of the public net that is kept for examples (RFC 2606).
+const LISTED: &str = "example.com";
 /// The principal to try things with.
 const AGENT: &str = "agent:copilot";
 
@@ -153,7 +158,15 @@ async fn create(
         create_person(person, region, tx, clock).await?;
     }
     baseline::furnish(tx, api, ACTOR).await?;
+    list_hosts(tx, clock).await?;
     note(tx, clock, "policy.publish", "1").await
+}
+
+/// Lists the hosts that the demo's tools may call, where nobody has listed any.
+async fn list_hosts(tx: &mut ControlTx, clock: &dyn Clock) -> Result<(), UpError> {
+    let hosts = [LISTED.to_owned()];
+    egress_allowlists::set(tx, &hosts, &BTreeMap::new(), Some(0), clock.now()).await?;
+    note(tx, clock, "egress.update", LISTED).await
 }
 
 async fn create_person(

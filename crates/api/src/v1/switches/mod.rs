@@ -23,6 +23,8 @@ use portcullis_wire::api::{
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+pub(super) use target::server_of;
+
 use super::State;
 use super::access::{Action, act};
 use super::answer::Listed;
@@ -172,7 +174,7 @@ pub(super) async fn get(
 /// Drop a kill switch
 ///
 /// Stops calls of the tenant: `tenant-read-only`, `tool-quarantine`, `server-quarantine`,
-/// `principal-suspension` or `tenant-freeze`. Calls under way that it concerns are cancelled. The answer
+/// `principal-suspension`, `tenant-freeze` or `egress-block`. Calls under way that it concerns are cancelled. The answer
 /// waits until no replica starts such a call any more: then it is 201. Where that takes longer than 12
 /// seconds it is 202; the switch is down all the same, and says how far the replicas are.
 #[utoipa::path(

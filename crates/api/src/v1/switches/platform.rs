@@ -75,7 +75,7 @@ pub(in super::super) async fn get(
 
 /// Drop a kill switch of the platform
 ///
-/// Stops calls of every tenant (`platform-read-only`, `server-quarantine`) or freezes one
+/// Stops calls of every tenant (`platform-read-only`, `server-quarantine`, `egress-block`) or freezes one
 /// (`tenant-freeze` with `tenant`). The answer waits as that of a tenant's switch does.
 #[utoipa::path(
     post,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use portcullis_domain::SwitchKind;
 use portcullis_domain::id::{Id, Tenant};
+use portcullis_egress::Block;
 use portcullis_store::tools::{self, ToolRow};
 use portcullis_store::{ControlTx, Page};
 use portcullis_wire::api::DropSwitch;
@@ -38,15 +39,18 @@ pub(super) fn check_of_tenant(new: &DropSwitch) -> Result<(), ApiError> {
 /// The members that fit the kind, and a kind that the platform drops.
 pub(super) fn check_of_platform(new: &DropSwitch) -> Result<(), ApiError> {
     match new.kind {
-        SwitchKind::PlatformReadOnly | SwitchKind::ServerQuarantine | SwitchKind::TenantFreeze => {}
+        SwitchKind::PlatformReadOnly
+        | SwitchKind::ServerQuarantine
+        | SwitchKind::TenantFreeze
+        | SwitchKind::EgressBlock => {}
         SwitchKind::TenantReadOnly
         | SwitchKind::ToolQuarantine
         | SwitchKind::PrincipalSuspension => {
             return Err(ApiError::invalid(
                 "kind",
                 "is a tenant's to drop",
-                "Drop platform-read-only, server-quarantine or tenant-freeze; the tenant's owners and \
-                 operators drop the others",
+                "Drop platform-read-only, server-quarantine, tenant-freeze or egress-block; the tenant's \
+                 owners and operators drop the others",
             ));
         }
     }
@@ -65,8 +69,8 @@ fn check_target(new: &DropSwitch) -> Result<(), ApiError> {
     if new.kind.takes_target() != given.is_some() {
         return Err(ApiError::invalid(
             "target",
-            "stands with tool-quarantine, server-quarantine and principal-suspension, and with no \
-             other kind",
+            "stands with tool-quarantine, server-quarantine, principal-suspension and egress-block, \
+             and with no other kind",
             "Name what is to be stopped, or leave it out",
         ));
     }
@@ -78,6 +82,12 @@ fn check_target(new: &DropSwitch) -> Result<(), ApiError> {
             "must be a name of 1 to 200 visible ASCII characters",
             "Name a tool, a server or a principal as the lists show it",
         ));
+    }
+    if let (SwitchKind::EgressBlock, Some(text)) = (new.kind, given)
+        && let Err(error) = Block::parse(text)
+    {
+        let remedy = "Name the host; every name below it is blocked as well";
+        return Err(ApiError::invalid("target", error, remedy));
     }
     Ok(())
 }
@@ -98,6 +108,8 @@ pub(super) async fn of_tenant(
             Err(error) => return Err(error),
         },
         SwitchKind::ServerQuarantine => serves(tx, given).await?.then(|| given.to_owned()),
+        // Anybody's host can be blocked before anybody calls it.
+        SwitchKind::EgressBlock => Some(given.to_owned()),
         SwitchKind::PlatformReadOnly | SwitchKind::TenantReadOnly | SwitchKind::TenantFreeze => {
             None
         }
@@ -109,6 +121,7 @@ pub(super) async fn of_tenant(
             SwitchKind::ToolQuarantine
             | SwitchKind::PlatformReadOnly
             | SwitchKind::TenantReadOnly
+            | SwitchKind::EgressBlock
             | SwitchKind::TenantFreeze => "tool",
         };
         ApiError::invalid(
@@ -141,7 +154,7 @@ struct Configured {
 }
 
 /// The server behind a tool: as its configuration names it, else its connector.
-fn server_of(tool: &ToolRow) -> Cow<'_, str> {
+pub(in super::super) fn server_of(tool: &ToolRow) -> Cow<'_, str> {
     tool.config
         .as_ref()
         .and_then(|row| serde_json::from_str::<Configured>(&row.config).ok())

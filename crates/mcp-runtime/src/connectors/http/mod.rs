@@ -4,7 +4,6 @@
 //! effect, says honestly when the outcome cannot be known, and returns only what the output schema
 //! declares.
 
-mod allowlist;
 mod outcome;
 mod template;
 #[cfg(test)]
@@ -17,12 +16,11 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use portcullis_domain::{Jurisdiction, Pool, TraceState};
-use portcullis_egress::{Client, Destination, InternalNetworks, Request};
+use portcullis_egress::{Client, Destination, InternalNetworks, Request, Watch};
 use portcullis_redaction::FieldRule;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-pub use allowlist::{Allowlist, AllowlistError, MAX_ENTRIES};
 pub use tool::{ConfigFault, HttpTool};
 
 use super::{
@@ -43,13 +41,13 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Runs the tools of other systems.
 #[derive(Debug)]
 pub struct HttpConnector {
-    client: Client,
+    client: Arc<Client>,
     networks: Arc<InternalNetworks>,
 }
 
 impl HttpConnector {
     /// A connector that calls by this client, inside only what the operator opened.
-    pub const fn new(client: Client, networks: Arc<InternalNetworks>) -> Self {
+    pub const fn new(client: Arc<Client>, networks: Arc<InternalNetworks>) -> Self {
         Self { client, networks }
     }
 
@@ -87,6 +85,7 @@ impl HttpConnector {
             target: &call.target,
             ports: &call.ports,
             allowance: &allowance,
+            watch: asked.watch,
         };
         let Some(request) = request(tool, call, asked) else {
             return Outcome::Unsendable;
@@ -114,6 +113,7 @@ struct Asked<'a> {
     traceparent: String,
     tracestate: Option<&'a TraceState>,
     mark: &'a EffectMark,
+    watch: &'a dyn Watch,
 }
 
 impl<'a> Asked<'a> {
@@ -126,6 +126,7 @@ impl<'a> Asked<'a> {
             traceparent: invocation.traceparent(),
             tracestate: invocation.trace_state,
             mark: invocation.mark,
+            watch: invocation.watch,
         }
     }
 }
@@ -173,6 +174,10 @@ impl Connector for HttpConnector {
 
     fn serves(&self, tool: ToolRef<'_>, pool: Pool) -> bool {
         tool.config.is_some_and(|config| config.serves(pool))
+    }
+
+    fn host(&self, tool: ToolRef<'_>, pool: Pool, _arguments: &Value) -> Option<String> {
+        tool.config?.host(pool)
     }
 
     fn check(&self, tool: ToolRef<'_>, arguments: &Map<String, Value>) -> Result<(), Violation> {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::tool::HttpTool;
 use crate::connectors::ToolError;
+use crate::connectors::destination::{Asking, refused};
 
 /// No wait between tries is longer.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -79,6 +80,7 @@ impl Outcome {
                     | EgressError::SetUp(_)
                     | EgressError::TooLarge { .. }
                     | EgressError::Encoded
+                    | EgressError::Bomb { .. }
             ),
             Self::Answered(_) | Self::Unsendable | Self::Malformed => false,
         }
@@ -93,11 +95,16 @@ pub(super) struct Tries {
     repeatable: bool,
     /// Whether a try before this one may have had an effect.
     doubtful: bool,
+    /// For the words of a refusal.
+    tenant: String,
+    tool: String,
 }
 
 impl Tries {
-    pub(super) const fn new(tool: &HttpTool) -> Self {
+    pub(super) fn new(tool: &HttpTool) -> Self {
         Self {
+            tenant: tool.tenant.clone(),
+            tool: tool.name.clone(),
             left: tool.retries,
             next_wait: tool.backoff,
             repeatable: tool.repeatable,
@@ -130,6 +137,14 @@ impl Tries {
             Outcome::Refused(status) if self.doubtful => uncertain(Doubt::RefusedLater(status)),
             Outcome::Refused(status) => ToolError::UpstreamRefused { status },
             Outcome::Unsent(error) if self.doubtful => uncertain(Doubt::UnsentLater(error)),
+            Outcome::Unsent(EgressError::Refused(refusal)) => {
+                let asking = Asking {
+                    tenant: &self.tenant,
+                    tool: &self.tool,
+                    host: None,
+                };
+                ToolError::Refused(Box::new(refused(refusal, asking)))
+            }
             Outcome::Unsent(error) => ToolError::UpstreamUnreachable(Box::new(error)),
             Outcome::Unsendable => ToolError::UpstreamUnreachable(Box::new(Doubt::Unsendable)),
             Outcome::Broken(error) => ToolError::OutcomeUncertain(Box::new(error)),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use portcullis_domain::http_tool::{HttpMethod, HttpToolConfig};
 use portcullis_domain::{Pool, ToolDefinition};
-use portcullis_egress::{Allowance, Destination, Headers, InternalNetworks, Target};
+use portcullis_egress::{
+    Allowance, Allowlist, Destination, Headers, InternalNetworks, Target, Unwatched,
+};
 use serde_json::{Map, Value};
 
-use super::allowlist::Allowlist;
 use super::template::{self, PathTemplate};
 use crate::catalog::Violation;
 
@@ -65,7 +66,8 @@ pub struct HttpTool {
     pub(super) backoff: Duration,
     pub(super) timeout: Duration,
     pub(super) output: Map<String, Value>,
-    tenant: String,
+    pub(super) tenant: String,
+    pub(super) name: String,
     all_listed: bool,
 }
 
@@ -125,6 +127,7 @@ impl HttpTool {
             timeout: Duration::from_millis(u64::from(timeout)),
             output: definition.output_schema.clone(),
             tenant: tenant.to_owned(),
+            name: definition.name.clone(),
         })
     }
 
@@ -148,6 +151,11 @@ impl HttpTool {
         }
     }
 
+    /// The host of a pool's server.
+    pub fn host(&self, pool: Pool) -> Option<String> {
+        Some(self.bases.get(&pool)?.target.host())
+    }
+
     /// Whether the tenant lists the server of every pool.
     pub const fn is_listed(&self) -> bool {
         self.all_listed
@@ -169,6 +177,7 @@ impl HttpTool {
                 target: &base.target,
                 ports: &base.ports,
                 allowance: &allowance,
+                watch: &Unwatched,
             };
             destination
                 .check()

@@ -229,6 +229,7 @@ mod tests {
             name: "flag.set",
             connector: crate::connectors::NATIVE,
             config: None,
+            reach: None,
         };
         let arguments = json!({"rolloutPct": 33.333});
         let error = Flags

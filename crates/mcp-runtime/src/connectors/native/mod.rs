@@ -1,5 +1,6 @@
-//! Tools that the platform brings along, on tables of the regional pools.
+//! Tools that the platform brings along: on tables of the regional pools, and one that fetches.
 
+pub mod fetch;
 pub mod flags;
 pub mod orders;
 
@@ -12,6 +13,7 @@ pub fn definitions() -> Vec<ToolDefinition> {
         include_str!("flag.set.json"),
         include_str!("orders.export.json"),
         include_str!("orders.get.json"),
+        include_str!("web.fetchSafe.json"),
     ]
     .into_iter()
     .filter_map(|text| serde_json::from_str(text).ok())
@@ -28,7 +30,13 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["flag.get", "flag.set", "orders.export", "orders.get"]
+            [
+                "flag.get",
+                "flag.set",
+                "orders.export",
+                "orders.get",
+                "web.fetchSafe"
+            ]
         );
     }
 }

@@ -175,6 +175,7 @@ mod tests {
         name: "orders.export",
         connector: crate::connectors::NATIVE,
         config: None,
+        reach: None,
     };
 
     #[test]

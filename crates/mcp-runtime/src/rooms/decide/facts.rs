@@ -2,12 +2,14 @@
 
 use portcullis_domain::Pool;
 use portcullis_domain::id::{Id, Ticket};
+use portcullis_egress::Target;
 use portcullis_policy::{Attribute, Fact, Facts};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::catalog::CompiledTool;
 use crate::connectors::Binding;
+use crate::connectors::destination::{self, Reach};
 use crate::connectors::http::HttpTool;
 use crate::rooms::admit::Admitted;
 
@@ -57,10 +59,14 @@ impl Facts for CallFacts<'_> {
             Attribute::DataJurisdictions => {
                 Fact::texts(definition.data.jurisdictions.iter().map(|one| one.as_str()))
             }
-            Attribute::EgressDomain => {
-                self.egress(|tool| tool.domain().map_or(Fact::Unknown, Fact::text))
-            }
-            Attribute::EgressDomainInAllowlist => self.egress(|tool| Fact::flag(tool.is_listed())),
+            Attribute::EgressDomain => self.egress(
+                |tool| tool.domain().map_or(Fact::Unknown, Fact::text),
+                |_reach, target| Fact::text(target.host()),
+            ),
+            Attribute::EgressDomainInAllowlist => self.egress(
+                |tool| Fact::flag(tool.is_listed()),
+                |reach, target| Fact::flag(reach.allowlist.lists(target)),
+            ),
             Attribute::PlanDepth => self.plan(|plan| plan.depth),
             Attribute::PlanAttempt => self.plan(|plan| plan.attempt),
             // Costs are not kept account of yet, so a rule that leans on them has to restrict.
@@ -77,10 +83,19 @@ impl Facts for CallFacts<'_> {
 impl CallFacts<'_> {
     /// A tool without egress has no domain. Of one that declares egress, the tenant's configuration
     /// tells whom it calls; where there is none, or different hosts for different pools, the domain is
-    /// unknown: the pool is decided only after this.
-    fn egress(&self, known: impl Fn(&HttpTool) -> Fact<'static>) -> Fact<'static> {
+    /// unknown: the pool is decided only after this. Of a tool whose argument names a URL, that is read as
+    /// the tool will read it; before there are arguments, it is unknown as well.
+    fn egress(
+        &self,
+        configured: impl Fn(&HttpTool) -> Fact<'static>,
+        named: impl Fn(&Reach, &Target) -> Fact<'static>,
+    ) -> Fact<'static> {
+        if let Some(reach) = &self.binding.reach {
+            let target = self.arguments.and_then(destination::target);
+            return target.map_or(Fact::Unknown, |target| named(reach, &target));
+        }
         match &self.binding.config {
-            Some(tool) => known(tool),
+            Some(tool) => configured(tool),
             None if self.tool.definition.egress.is_empty() => Fact::Absent,
             None => Fact::Unknown,
         }

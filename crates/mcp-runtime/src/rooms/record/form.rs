@@ -267,6 +267,7 @@ fn cuts_off(slug: Slug) -> bool {
             | Slug::ServerQuarantined
             | Slug::PrincipalSuspended
             | Slug::TenantFrozen
+            | Slug::EgressBlocked
     )
 }
 

@@ -72,7 +72,7 @@ async fn without_the_operators_opening_nothing_is_sent() {
     let tool = upstream.tool(&definition(), &json!({}));
     let (ended, marked) = call(&connector(Vec::new()), &tool, &arguments()).await;
     let error = ended.unwrap_err();
-    assert!(matches!(error, ToolError::UpstreamUnreachable(_)));
+    assert!(matches!(error, ToolError::Refused(_)));
     assert!(error.effect_absent() && !marked);
     assert!(upstream.received().is_empty());
 }

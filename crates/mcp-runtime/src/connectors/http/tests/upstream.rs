@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use portcullis_domain::{HttpToolConfig, Pool, ToolDefinition, TraceState};
 use portcullis_egress::{
-    Client, InternalNetwork, InternalNetworks, Limits, SystemResolver, TcpDial, Trust,
+    Allowlist, Client, InternalNetwork, InternalNetworks, Limits, SystemResolver, TcpDial, Trust,
+    Unwatched,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::connectors::http::{Allowlist, Asked, ConfigFault, HttpConnector, HttpTool};
+use crate::connectors::http::{Asked, ConfigFault, HttpConnector, HttpTool};
 use crate::connectors::{EffectMark, ToolError, ToolOutput};
 
 /// How the server treats one request.
@@ -133,7 +134,10 @@ pub(super) fn connector(networks: Vec<InternalNetwork>) -> HttpConnector {
         Trust::public(),
         limits,
     );
-    HttpConnector::new(client.unwrap(), Arc::new(InternalNetworks::new(networks)))
+    HttpConnector::new(
+        Arc::new(client.unwrap()),
+        Arc::new(InternalNetworks::new(networks)),
+    )
 }
 
 pub(super) fn definition() -> ToolDefinition {
@@ -200,6 +204,7 @@ pub(super) async fn call(
         traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
         tracestate: state.as_ref(),
         mark: &mark,
+        watch: &Unwatched,
     };
     let ended = connector.run(asked).await;
     (ended, mark.is_set())
