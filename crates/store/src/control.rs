@@ -4,12 +4,13 @@
 use portcullis_domain::Id;
 use portcullis_domain::id::Tenant;
 use secrecy::SecretString;
-use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::connect::{self, ConnectError, ConnectOptions, Connections, Posture};
 use crate::epoch::EpochListener;
 use crate::error::{StoreError, sort};
+use crate::pooled::{ConnectionPool, Tx};
 use crate::roles;
 
 const DATABASE: &str = "control";
@@ -17,7 +18,7 @@ const DATABASE: &str = "control";
 /// The control database, as the role that serves.
 #[derive(Debug, Clone)]
 pub struct ControlStore {
-    pool: PgPool,
+    pool: ConnectionPool,
     url: SecretString,
     options: ConnectOptions,
 }
@@ -98,10 +99,10 @@ impl ControlStore {
 
     /// How many connections there are, and how many of them nobody uses.
     pub fn connections(&self) -> Connections {
-        Connections::of(&self.pool)
+        self.pool.connections()
     }
 
-    pub(crate) const fn pool(&self) -> &PgPool {
+    pub(crate) const fn pool(&self) -> &ConnectionPool {
         &self.pool
     }
 
@@ -114,7 +115,7 @@ impl ControlStore {
 /// A transaction in the control database, of one tenant.
 #[derive(Debug)]
 pub struct ControlTx {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
     tenant: Id<Tenant>,
 }
 
@@ -133,14 +134,14 @@ impl ControlTx {
     }
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.tx.connection()
     }
 }
 
 /// A transaction in the control database, of no tenant: for the platform tables alone.
 #[derive(Debug)]
 pub struct PlatformTx {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
 }
 
 impl PlatformTx {
@@ -153,7 +154,7 @@ impl PlatformTx {
     }
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.tx.connection()
     }
 }
 
@@ -208,11 +209,11 @@ impl Within<'_> {
 /// A connection may have died in the pool, with the server that it was to; nothing has happened in it
 /// yet, so the next one is tried.
 pub(crate) async fn begin(
-    pool: &PgPool,
+    pool: &ConnectionPool,
     start: &'static str,
     tenant: Option<Id<Tenant>>,
-) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let mut tries = pool.options().get_max_connections();
+) -> Result<Tx, StoreError> {
+    let mut tries = pool.tries();
     loop {
         // Safe: a UUID is written with hexadecimal digits and hyphens alone, and `start` is a literal.
         let statement = AssertSqlSafe(match tenant {
@@ -222,7 +223,7 @@ pub(crate) async fn begin(
             ),
             None => start.to_owned(),
         });
-        match pool.begin_with(statement).await {
+        match Tx::begin(pool, statement).await {
             Ok(tx) => return Ok(tx),
             Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
             Err(error) => return Err(sort("begin")(error)),
