@@ -10,13 +10,14 @@ mod row;
 use std::time::Duration;
 
 use portcullis_domain::Pool;
-use portcullis_domain::id::{Claim, Id, Principal, Record, Replica};
+use portcullis_domain::id::{Claim, Id, Principal, Record, Replica, Tenant};
 
 pub use answers::{StoredAnswer, answer, record};
 pub use row::{ClaimRow, ClaimState};
 
+use crate::connect;
 use crate::error::{StoreError, sort};
-use crate::region::RegionTx;
+use crate::region::{RegionStore, RegionTx};
 use crate::row::Page;
 use crate::writer::NewRecord;
 use columns::RecordColumns;
@@ -24,6 +25,8 @@ use row::Raw;
 
 /// How long a claim is held without a heartbeat.
 pub const LEASE: Duration = Duration::from_secs(10);
+
+const CLAIM: &str = "claim an idempotency key";
 
 /// A key to be claimed.
 #[derive(Debug, Clone, Copy)]
@@ -50,42 +53,65 @@ pub struct NewClaim<'a> {
     pub replica: Id<Replica>,
 }
 
-/// Claims a key and records the intent, both in one statement; or gives the claim that was first.
-/// It waits for another transaction that is about to claim the same key.
+/// Claims a key and records the intent, both in one statement alone, committed with its answer; or gives
+/// the claim that was first. It waits for another transaction that is about to claim the same key.
 ///
 /// # Errors
-/// `Invalid` where a value is outside its bounds; fails where the database cannot be reached.
+/// `Invalid` where a value is outside its bounds; fails where the database cannot be reached. After an
+/// error that [is uncertain](StoreError::is_uncertain) the claim may stand all the same.
+pub async fn claim(
+    region: &RegionStore,
+    new: &NewClaim<'_>,
+    intent: &NewRecord,
+) -> Result<Option<ClaimRow>, StoreError> {
+    let mut tries = region.app().tries();
+    let ours = loop {
+        match try_claim(region, new, intent).await {
+            // The connection died in the pool, or just now: what is asked a second time finds its own
+            // claim, if the first was carried out.
+            Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
+            done => break done.map_err(sort(CLAIM))?,
+        }
+    };
+    first_of(region, intent.tenant, new, ours).await
+}
+
+/// The tenant of the claim is what its setting returns: the setting is made before a row is.
 #[expect(
     clippy::cognitive_complexity,
     reason = "the query macro counts as a branch for each parameter"
 )]
-pub async fn claim(
-    tx: &mut RegionTx,
+async fn try_claim(
+    region: &RegionStore,
     new: &NewClaim<'_>,
     intent: &NewRecord,
-) -> Result<Option<ClaimRow>, StoreError> {
-    let tenant = tx.tenant().as_uuid();
+) -> Result<bool, sqlx::Error> {
     let record = RecordColumns::of(intent);
     let inputs = record.inputs();
+    let mut connection = region.app().get().await?;
     let done = sqlx::query_scalar!(
-        r#"with claimed as (
+        r#"with bound as materialized (
+             select set_config('app.tenant_id', $1::uuid::text, true)::uuid as tenant),
+           claimed as (
              insert into claims (tenant_id, principal_id, tool, key_hash, id, fingerprint, intent_id,
                                  outcome_id, pool, transactional, state, replica_id, lease_until,
                                  created_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'claimed', $11,
-                     clock_timestamp() + interval '10 seconds', clock_timestamp())
+             select bound.tenant, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'claimed', $11,
+                    clock_timestamp() + interval '10 seconds', clock_timestamp()
+             from bound
              on conflict (tenant_id, principal_id, tool, key_hash) do nothing
-             returning id),
+             returning tenant_id),
            recorded as (
              insert into records (tenant_id, id, kind, trace_id, intent_id, principal_id, tool,
                                   verdict, started_at, ended_at, canonical, leaf_hash, signature,
                                   key_id)
-             select $1, $7, $12, $13, $14, $2, $3, $15, $16, $17, $18, $19, $20, $21 from claimed),
+             select tenant_id, $7, $12, $13, $14, $2, $3, $15, $16, $17, $18, $19, $20, $21
+             from claimed),
            kept as (
              insert into call_inputs (tenant_id, record_id, data_key_id, salts, arguments)
-             select $1, $7, $22, $23, $24 from claimed where $22::uuid is not null)
+             select tenant_id, $7, $22, $23, $24 from claimed where $22::uuid is not null)
            select count(*) as "claimed!" from claimed"#,
-        tenant,
+        intent.tenant.as_uuid(),
         new.principal.as_uuid(),
         new.tool,
         &new.key_hash,
@@ -110,10 +136,10 @@ pub async fn claim(
         inputs.salts,
         inputs.arguments,
     )
-    .fetch_one(tx.connection())
-    .await
-    .map_err(sort("claim an idempotency key"))?;
-    first_of(tx, new, done == 1).await
+    .fetch_one(connection.get())
+    .await?;
+    connection.give_back();
+    Ok(done == 1)
 }
 
 /// Claims a key whose call runs in another pool, where its intent has to be recorded next; `intent` is
@@ -122,19 +148,40 @@ pub async fn claim(
 /// # Errors
 /// As for [`claim`].
 pub async fn claim_elsewhere(
-    tx: &mut RegionTx,
+    region: &RegionStore,
+    tenant: Id<Tenant>,
     new: &NewClaim<'_>,
     intent: &[u8],
 ) -> Result<Option<ClaimRow>, StoreError> {
-    let tenant = tx.tenant().as_uuid();
+    let mut tries = region.app().tries();
+    let ours = loop {
+        match try_claim_elsewhere(region, tenant, new, intent).await {
+            // As for a claim at home.
+            Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
+            done => break done.map_err(sort(CLAIM))?,
+        }
+    };
+    first_of(region, tenant, new, ours).await
+}
+
+async fn try_claim_elsewhere(
+    region: &RegionStore,
+    tenant: Id<Tenant>,
+    new: &NewClaim<'_>,
+    intent: &[u8],
+) -> Result<bool, sqlx::Error> {
+    let mut connection = region.app().get().await?;
     let done = sqlx::query!(
-        "insert into claims (tenant_id, principal_id, tool, key_hash, id, fingerprint, intent_id,
+        "with bound as materialized (
+           select set_config('app.tenant_id', $1::uuid::text, true)::uuid as tenant)
+         insert into claims (tenant_id, principal_id, tool, key_hash, id, fingerprint, intent_id,
                              outcome_id, intent, pool, transactional, state, replica_id,
                              lease_until, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'claimed', $12,
-                 clock_timestamp() + interval '10 seconds', clock_timestamp())
+         select bound.tenant, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'claimed', $12,
+                clock_timestamp() + interval '10 seconds', clock_timestamp()
+         from bound
          on conflict (tenant_id, principal_id, tool, key_hash) do nothing",
-        tenant,
+        tenant.as_uuid(),
         new.principal.as_uuid(),
         new.tool,
         &new.key_hash,
@@ -147,16 +194,17 @@ pub async fn claim_elsewhere(
         new.transactional,
         new.replica.as_uuid(),
     )
-    .execute(tx.connection())
-    .await
-    .map_err(sort("claim an idempotency key"))?;
-    first_of(tx, new, done.rows_affected() == 1).await
+    .execute(connection.get())
+    .await?;
+    connection.give_back();
+    Ok(done.rows_affected() == 1)
 }
 
 /// The claim that was first, where ours was not. It was committed before our insert gave way, so this
 /// second statement sees it, unless it was released since: then the caller may claim again.
 async fn first_of(
-    tx: &mut RegionTx,
+    region: &RegionStore,
+    tenant: Id<Tenant>,
     new: &NewClaim<'_>,
     ours: bool,
 ) -> Result<Option<ClaimRow>, StoreError> {
@@ -164,7 +212,7 @@ async fn first_of(
         return Ok(None);
     }
     let operation = "read the claim of a key";
-    let tenant = tx.tenant().as_uuid();
+    let mut tx = region.begin(tenant).await?;
     let found = sqlx::query_as!(
         Raw,
         "select id, principal_id, tool, fingerprint, intent_id, outcome_id, intent, pool,
@@ -172,7 +220,7 @@ async fn first_of(
                 resolved_by, resolved_reason
          from claims
          where tenant_id = $1 and principal_id = $2 and tool = $3 and key_hash = $4",
-        tenant,
+        tenant.as_uuid(),
         new.principal.as_uuid(),
         new.tool,
         &new.key_hash
@@ -181,6 +229,11 @@ async fn first_of(
     .await
     .map_err(sort(operation))?
     .ok_or(StoreError::Stale { operation })?;
+    tx.commit().await?;
+    // A connection was lost after the claim had been made: it is ours.
+    if found.id == new.id.as_uuid() {
+        return Ok(None);
+    }
     found.read(operation).map(Some)
 }
 

@@ -1,17 +1,16 @@
-//! Pools: how connections are opened, checked and cleaned. A pool must never serve as a role that
-//! bypasses row-level security, nor hand on a connection inside somebody's transaction.
+//! How connections are opened and checked. None must ever serve as a role that bypasses row-level
+//! security.
 
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection, Executor, PgConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
 
 use crate::error::Fault;
-
-/// How long ending a transaction may take beyond the statement that runs in it.
-const CLEANING: Duration = Duration::from_secs(1);
+use crate::pooled::ConnectionPool;
 
 /// How a pool behaves.
 #[derive(Debug, Clone)]
@@ -108,17 +107,6 @@ pub struct Connections {
     pub most: u32,
 }
 
-impl Connections {
-    pub(crate) fn of(pool: &PgPool) -> Self {
-        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-        Self {
-            used: pool.size().saturating_sub(idle),
-            idle,
-            most: pool.options().get_max_connections(),
-        }
-    }
-}
-
 /// Whether the server keeps what it acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posture {
@@ -185,62 +173,30 @@ pub(crate) fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether the server is not there yet, or has no room for one more connection yet.
+pub(crate) fn is_starting(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(refusal) => matches!(refusal.code().as_deref(), Some("53300" | "57P03")),
+        None => matches!(error, sqlx::Error::Io(cause)
+            if cause.kind() == ErrorKind::ConnectionRefused),
+    }
+}
+
 /// Opens a pool for `expected` and refuses every other role.
 pub(crate) async fn open(
     database: &'static str,
     expected: &'static str,
     url: &SecretString,
     options: &ConnectOptions,
-) -> Result<PgPool, ConnectError> {
-    let pool = settings(options)
-        .connect_with(address(database, url, options)?)
-        .await
+) -> Result<ConnectionPool, ConnectError> {
+    let pool = ConnectionPool::new(address(database, url, options)?, options)
         .map_err(unavailable(database))?;
-    let mut connection = fresh(database, url, options).await?;
-    check_role(database, expected, &mut connection).await?;
-    connection.close().await.map_err(unavailable(database))?;
+    let mut connection = pool.get().await.map_err(unavailable(database))?;
+    check_role(database, expected, connection.get()).await?;
+    connection.give_back();
+    let opened = pool.fill(options.min_connections).await;
+    opened.map_err(unavailable(database))?;
     Ok(pool)
-}
-
-/// How connections are checked before use and cleaned after it.
-pub(crate) fn settings(options: &ConnectOptions) -> PgPoolOptions {
-    // A statement that was cut off ends by then; a connection that is silent beyond is given up, or it
-    // would keep its place until the kernel gives up on the line, a quarter of an hour later.
-    let cleaned = options.statement_timeout.saturating_add(CLEANING);
-    PgPoolOptions::new()
-        .max_connections(options.max_connections)
-        .min_connections(options.min_connections)
-        .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                // Only a connection that rested can have died unseen.
-                if meta.idle_for > Duration::from_secs(1) {
-                    return Ok(connection.ping().await.is_ok());
-                }
-                Ok(true)
-            })
-        })
-        .after_release(move |connection, _| {
-            Box::pin(async move {
-                match tokio::time::timeout(cleaned, end_transaction(connection)).await {
-                    Ok(ended) => ended.map(|()| true),
-                    Err(silent) => Err(sqlx::Error::Io(silent.into())),
-                }
-            })
-        })
-}
-
-/// Ends the transaction that a connection may be in. sqlx 0.9.0 gives one back inside an open
-/// transaction when a `begin` was cancelled; its tenant would be the next caller's.
-///
-/// A bare `rollback` outside a transaction is a warning in the server's log, a line for each use of
-/// a connection. After a `begin` it is none; only in a transaction that failed is `begin` refused.
-async fn end_transaction(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    if connection.execute("begin; rollback").await.is_err() {
-        connection.execute("rollback").await?;
-    }
-    Ok(())
 }
 
 /// One connection outside any pool.

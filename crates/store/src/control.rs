@@ -6,12 +6,13 @@ use std::time::Duration;
 use portcullis_domain::Id;
 use portcullis_domain::id::Tenant;
 use secrecy::SecretString;
-use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::connect::{self, ConnectError, ConnectOptions, Connections, Posture};
 use crate::epoch::EpochListener;
 use crate::error::{StoreError, sort};
+use crate::pooled::{ConnectionPool, Tx};
 use crate::roles;
 
 const DATABASE: &str = "control";
@@ -24,7 +25,7 @@ const IMPATIENCE: Duration = Duration::from_secs(2);
 /// The control database, as the role that serves.
 #[derive(Debug, Clone)]
 pub struct ControlStore {
-    pool: PgPool,
+    pool: ConnectionPool,
     url: SecretString,
     options: ConnectOptions,
 }
@@ -84,7 +85,8 @@ impl ControlStore {
         };
         let address = connect::address(DATABASE, &self.url, &options)?;
         Ok(Self {
-            pool: connect::settings(&options).connect_lazy_with(address),
+            pool: ConnectionPool::new(address, &options)
+                .map_err(connect::unavailable(DATABASE))?,
             url: self.url.clone(),
             options,
         })
@@ -127,10 +129,10 @@ impl ControlStore {
 
     /// How many connections there are, and how many of them nobody uses.
     pub fn connections(&self) -> Connections {
-        Connections::of(&self.pool)
+        self.pool.connections()
     }
 
-    pub(crate) const fn pool(&self) -> &PgPool {
+    pub(crate) const fn pool(&self) -> &ConnectionPool {
         &self.pool
     }
 
@@ -143,7 +145,7 @@ impl ControlStore {
 /// A transaction in the control database, of one tenant.
 #[derive(Debug)]
 pub struct ControlTx {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
     tenant: Id<Tenant>,
 }
 
@@ -162,14 +164,14 @@ impl ControlTx {
     }
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.tx.connection()
     }
 }
 
 /// A transaction in the control database, of no tenant: for the platform tables alone.
 #[derive(Debug)]
 pub struct PlatformTx {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
 }
 
 impl PlatformTx {
@@ -182,7 +184,7 @@ impl PlatformTx {
     }
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.tx.connection()
     }
 }
 
@@ -237,11 +239,11 @@ impl Within<'_> {
 /// A connection may have died in the pool, with the server that it was to; nothing has happened in it
 /// yet, so the next one is tried.
 pub(crate) async fn begin(
-    pool: &PgPool,
+    pool: &ConnectionPool,
     start: &'static str,
     tenant: Option<Id<Tenant>>,
-) -> Result<Transaction<'static, Postgres>, StoreError> {
-    let mut tries = pool.options().get_max_connections();
+) -> Result<Tx, StoreError> {
+    let mut tries = pool.tries();
     loop {
         // Safe: a UUID is written with hexadecimal digits and hyphens alone, and `start` is a literal.
         let statement = AssertSqlSafe(match tenant {
@@ -251,7 +253,7 @@ pub(crate) async fn begin(
             ),
             None => start.to_owned(),
         });
-        match pool.begin_with(statement).await {
+        match Tx::begin(pool, statement).await {
             Ok(tx) => return Ok(tx),
             Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
             Err(error) => return Err(sort("begin")(error)),

@@ -38,6 +38,19 @@ impl Fault {
         }
     }
 
+    /// Whether the statement may have been carried out: nothing said that it was not.
+    fn is_uncertain(&self) -> bool {
+        match self {
+            // It was never sent.
+            Self::Driver(
+                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Encode(_),
+            ) => false,
+            Self::Driver(_) => true,
+            // The server ended the connection, before or after the commit.
+            Self::Server { code, .. } => matches!(code.as_str(), "57P01" | "57P02"),
+        }
+    }
+
     /// Whether the row is to blame, not the server: its values or its key.
     pub(crate) fn is_about_the_row(&self) -> bool {
         match self {
@@ -148,6 +161,21 @@ impl StoreError {
             if matches!(**source, Fault::Driver(sqlx::Error::PoolTimedOut)))
     }
 
+    /// Whether a statement alone may have been carried out all the same: the server did not say that it
+    /// refused it.
+    pub fn is_uncertain(&self) -> bool {
+        match self {
+            Self::Unavailable { source, .. } | Self::Internal { source, .. } => {
+                source.is_uncertain()
+            }
+            Self::Conflict { .. }
+            | Self::NotFound { .. }
+            | Self::Stale { .. }
+            | Self::Invalid { .. }
+            | Self::Corrupt { .. } => false,
+        }
+    }
+
     /// Whether the same call may succeed later without any change.
     pub const fn is_unavailable(&self) -> bool {
         match self {
@@ -215,6 +243,24 @@ mod tests {
         for code in ["57P01", "57P03", "08006", "53100", "40001", "57014"] {
             assert!(server(code).is_unavailable(), "{code}");
             assert!(!server(code).is_about_the_row(), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_server_refused_or_never_got_is_certainly_not_done() {
+        let unavailable = |fault| StoreError::Unavailable {
+            operation: "test",
+            source: Box::new(fault),
+        };
+        let broken = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        for (fault, uncertain) in [
+            (Fault::Driver(sqlx::Error::PoolTimedOut), false),
+            (Fault::Driver(sqlx::Error::Io(broken())), true),
+            (server("57014"), false),
+            (server("57P01"), true),
+        ] {
+            let error = unavailable(fault);
+            assert_eq!(error.is_uncertain(), uncertain, "{error:?}");
         }
     }
 

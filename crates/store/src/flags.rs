@@ -1,6 +1,7 @@
 //! Feature flags, and who changed each when, from what to what. History is only ever added to.
 
-use portcullis_domain::id::{Id, Principal, Record, Ticket};
+use portcullis_domain::id::{Id, Principal, Record, Tenant, Ticket};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::error::{StoreError, sort};
@@ -66,87 +67,70 @@ pub async fn set(
     new: &NewFlagChange<'_>,
     now: OffsetDateTime,
 ) -> Result<Option<i64>, StoreError> {
-    let before = if insert(tx, new, now).await? {
-        None
-    } else {
-        Some(update(tx, new, now).await?)
-    };
-    let tenant = tx.tenant().as_uuid();
-    sqlx::query!(
-        "insert into flag_changes (tenant_id, record_id, env, name, from_pct, to_pct, principal_id,
-                                   ticket_id, changed_at)
-         values ($1, $2, $3, $4, $5::bigint::numeric / 100, $6::bigint::numeric / 100, $7, $8, $9)",
-        tenant,
-        new.record.as_uuid(),
+    let tenant = tx.tenant();
+    set_on(tx.connection(), tenant, new, now).await
+}
+
+/// The same in an open transaction of the tenant.
+pub(crate) async fn set_on(
+    connection: &mut PgConnection,
+    tenant: Id<Tenant>,
+    new: &NewFlagChange<'_>,
+    now: OffsetDateTime,
+) -> Result<Option<i64>, StoreError> {
+    // The flag was new to both of two that set it at once: the second finds it at its next try. It has
+    // waited for the first by then, and nobody removes a flag.
+    for _try in 0..2 {
+        if let Some(before) = try_set(connection, tenant, new, now).await? {
+            return Ok(before);
+        }
+    }
+    Err(StoreError::Stale {
+        operation: "set a flag",
+    })
+}
+
+/// One statement. Two that set the same flag wait for each other where it is locked, so each sees what
+/// it replaces. None where it was made meanwhile; then nothing is written.
+async fn try_set(
+    connection: &mut PgConnection,
+    tenant: Id<Tenant>,
+    new: &NewFlagChange<'_>,
+    now: OffsetDateTime,
+) -> Result<Option<Option<i64>>, StoreError> {
+    let row = sqlx::query!(
+        r#"with stood as (
+             select rollout_pct from flags where tenant_id = $1 and env = $2 and name = $3
+             for update),
+           made as (
+             insert into flags (tenant_id, env, name, rollout_pct, updated_at)
+             select $1, $2, $3, $4::bigint::numeric / 100, $5
+             where not exists (select from stood)
+             on conflict (tenant_id, env, name) do nothing
+             returning null::numeric as before),
+           moved as (
+             update flags set rollout_pct = $4::bigint::numeric / 100, updated_at = $5
+             from stood where tenant_id = $1 and env = $2 and name = $3
+             returning stood.rollout_pct as before),
+           changed as (select before from made union all select before from moved),
+           told as (
+             insert into flag_changes (tenant_id, record_id, env, name, from_pct, to_pct,
+                                       principal_id, ticket_id, changed_at)
+             select $1, $6, $2, $3, before, $4::bigint::numeric / 100, $7, $8, $5 from changed)
+           select (before * 100)::bigint as "before?" from changed"#,
+        tenant.as_uuid(),
         new.flag.env,
         new.flag.name,
-        before,
         new.to,
+        now,
+        new.record.as_uuid(),
         new.principal.as_uuid(),
         new.ticket.map(|ticket| ticket.as_uuid()),
-        now
     )
-    .execute(tx.connection())
+    .fetch_optional(connection)
     .await
-    .map_err(sort("write a flag's change down"))?;
-    Ok(before)
-}
-
-/// Whether the flag was new.
-async fn insert(
-    tx: &mut RegionTx,
-    new: &NewFlagChange<'_>,
-    now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    let tenant = tx.tenant().as_uuid();
-    let done = sqlx::query!(
-        "insert into flags (tenant_id, env, name, rollout_pct, updated_at)
-         values ($1, $2, $3, $4::bigint::numeric / 100, $5)
-         on conflict (tenant_id, env, name) do nothing",
-        tenant,
-        new.flag.env,
-        new.flag.name,
-        new.to,
-        now
-    )
-    .execute(tx.connection())
-    .await
-    .map_err(sort("insert a flag"))?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Where the flag stood. Two that set it wait for each other here, so each sees what it replaces.
-async fn update(
-    tx: &mut RegionTx,
-    new: &NewFlagChange<'_>,
-    now: OffsetDateTime,
-) -> Result<i64, StoreError> {
-    let operation = "set a flag";
-    let tenant = tx.tenant().as_uuid();
-    let before = sqlx::query_scalar!(
-        r#"select (rollout_pct * 100)::bigint as "rollout!" from flags
-           where tenant_id = $1 and env = $2 and name = $3 for update"#,
-        tenant,
-        new.flag.env,
-        new.flag.name
-    )
-    .fetch_optional(tx.connection())
-    .await
-    .map_err(sort(operation))?
-    .ok_or(StoreError::NotFound { operation })?;
-    sqlx::query!(
-        "update flags set rollout_pct = $4::bigint::numeric / 100, updated_at = $5
-         where tenant_id = $1 and env = $2 and name = $3",
-        tenant,
-        new.flag.env,
-        new.flag.name,
-        new.to,
-        now
-    )
-    .execute(tx.connection())
-    .await
-    .map_err(sort(operation))?;
-    Ok(before)
+    .map_err(sort("set a flag"))?;
+    Ok(row.map(|row| row.before))
 }
 
 /// A flag as it stands. Another tenant's is as one that does not exist.

@@ -2,8 +2,9 @@
 //! databases, under row-level security.
 //!
 //! One module a noun. Every function on tenants' rows takes a [`ControlTx`] or a [`RegionTx`], which
-//! exists only for one tenant; what has to be read before there is a tenant (the slug of a URL, the
-//! client of a token request, a service token, the epoch) takes a [`PlatformTx`].
+//! exists only for one tenant, or is one statement that binds its tenant itself; what has to be read
+//! before there is a tenant (the slug of a URL, the client of a token request, a service token, the
+//! epoch) takes a [`PlatformTx`].
 //!
 //! It must never decide anything, know types of policy or evidence, hand out a connection, or read
 //! the clock: times come in as arguments.
@@ -23,7 +24,10 @@ pub mod limits;
 pub mod migrate;
 pub mod orders;
 pub mod outbox;
+#[cfg(feature = "bench")]
+pub mod plain;
 pub mod policies;
+mod pooled;
 pub mod principals;
 pub mod records;
 pub mod region;

@@ -3,10 +3,13 @@
 
 use std::fmt;
 
+use portcullis_domain::id::{Id, Tenant};
+use sqlx::PgConnection;
 use time::Date;
 
+use crate::connect;
 use crate::error::{StoreError, sort};
-use crate::region::RegionTx;
+use crate::region::{RegionStore, RegionTx};
 
 /// An order.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,23 +82,58 @@ pub async fn insert(tx: &mut RegionTx, orders: &[OrderRow]) -> Result<u64, Store
     Ok(done.rows_affected())
 }
 
-/// An order by its id. Another tenant's is as one that does not exist.
+/// An order by its id. Another tenant's is as one that does not exist. One statement alone, and so one
+/// round trip.
 ///
 /// # Errors
 /// Fails where the database cannot be reached.
-pub async fn by_id(tx: &mut RegionTx, id: &str) -> Result<Option<OrderRow>, StoreError> {
-    let tenant = tx.tenant().as_uuid();
+pub async fn by_id(
+    region: &RegionStore,
+    tenant: Id<Tenant>,
+    id: &str,
+) -> Result<Option<OrderRow>, StoreError> {
+    let mut tries = region.app().tries();
+    loop {
+        match find_alone(region, tenant, id).await {
+            Ok(found) => return Ok(found),
+            // The connection died in the pool; asking twice harms nothing.
+            Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
+            Err(error) => return Err(sort("read order")(error)),
+        }
+    }
+}
+
+async fn find_alone(
+    region: &RegionStore,
+    tenant: Id<Tenant>,
+    id: &str,
+) -> Result<Option<OrderRow>, sqlx::Error> {
+    let mut connection = region.app().get().await?;
+    let found = find(connection.get(), tenant, id).await?;
+    connection.give_back();
+    Ok(found)
+}
+
+/// The id that is compared is what the setting of the tenant returns: the setting is made before a row
+/// is looked at, since the inner query cannot begin without it.
+pub(crate) async fn find(
+    connection: &mut PgConnection,
+    tenant: Id<Tenant>,
+    id: &str,
+) -> Result<Option<OrderRow>, sqlx::Error> {
     sqlx::query_as!(
         OrderRow,
-        "select id, customer_id, customer_name, email, phone, jurisdiction, total_cents, currency,
-                status, placed_on, note
-         from orders where tenant_id = $1 and id = $2",
-        tenant,
+        "with bound as materialized (
+           select set_config('app.tenant_id', $1::uuid::text, true)::uuid as tenant)
+         select o.id, o.customer_id, o.customer_name, o.email, o.phone, o.jurisdiction,
+                o.total_cents, o.currency, o.status, o.placed_on, o.note
+         from bound cross join lateral (
+           select * from orders where tenant_id = bound.tenant and id = $2 limit 1) as o",
+        tenant.as_uuid(),
         id
     )
-    .fetch_optional(tx.connection())
+    .fetch_optional(connection)
     .await
-    .map_err(sort("read order"))
 }
 
 /// The orders placed from `from` to `to`, both included, by day and id; at most `limit`. A caller

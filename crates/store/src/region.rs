@@ -3,12 +3,12 @@
 use portcullis_domain::id::Tenant;
 use portcullis_domain::{Id, Pool};
 use secrecy::SecretString;
-use sqlx::postgres::PgPool;
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::{Connection, PgConnection};
 
 use crate::connect::{self, ConnectError, ConnectOptions, Connections, Posture};
 use crate::control::begin;
 use crate::error::{StoreError, sort};
+use crate::pooled::{ConnectionPool, Tx};
 use crate::roles;
 
 pub(crate) const DATABASE: &str = "region";
@@ -17,7 +17,7 @@ pub(crate) const DATABASE: &str = "region";
 #[derive(Debug, Clone)]
 pub struct RegionStore {
     pool: Pool,
-    app: PgPool,
+    app: ConnectionPool,
     recorder_url: SecretString,
     options: ConnectOptions,
 }
@@ -77,19 +77,24 @@ impl RegionStore {
     /// Fails where the database cannot be reached in time.
     pub async fn posture(&self) -> Result<Posture, StoreError> {
         let mut tx = begin(&self.app, "begin", None).await?;
-        connect::posture(&mut tx)
+        connect::posture(tx.connection())
             .await
             .map_err(sort("read the durability settings"))
     }
 
     /// How many connections there are, and how many of them nobody uses.
     pub fn connections(&self) -> Connections {
-        Connections::of(&self.app)
+        self.app.connections()
     }
 
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         self.app.close().await;
+    }
+
+    /// For a statement alone that names its tenant itself.
+    pub(crate) const fn app(&self) -> &ConnectionPool {
+        &self.app
     }
 
     pub(crate) async fn recorder(&self) -> Result<PgConnection, ConnectError> {
@@ -100,7 +105,7 @@ impl RegionStore {
 /// A transaction in a region's database, of one tenant.
 #[derive(Debug)]
 pub struct RegionTx {
-    tx: Transaction<'static, Postgres>,
+    tx: Tx,
     tenant: Id<Tenant>,
 }
 
@@ -119,7 +124,7 @@ impl RegionTx {
     }
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.tx.connection()
     }
 }
 

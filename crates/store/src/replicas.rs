@@ -62,7 +62,7 @@ pub async fn poll(
     presence: Presence,
     known: Option<i64>,
 ) -> Result<Polled, StoreError> {
-    let mut tries = store.pool().options().get_max_connections();
+    let mut tries = store.pool().tries();
     loop {
         match ask(store, presence, known).await {
             Ok(polled) => return Ok(polled),
@@ -78,6 +78,7 @@ async fn ask(
     presence: Presence,
     known: Option<i64>,
 ) -> Result<Polled, sqlx::Error> {
+    let mut connection = store.pool().get().await?;
     let rows = sqlx::query!(
         r#"with was as (select confirmed_at from replicas where id = $1),
                 confirmed as (
@@ -99,8 +100,9 @@ async fn ask(
         known,
         interval(ANSWER)
     )
-    .fetch_all(store.pool())
+    .fetch_all(connection.get())
     .await?;
+    connection.give_back();
     let current = rows.first().map_or(0, |row| row.current);
     let confirms = rows.first().is_some_and(|row| row.confirms);
     let changes: Vec<Change> = rows

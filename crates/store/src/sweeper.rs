@@ -4,20 +4,20 @@
 use portcullis_domain::Pool;
 use portcullis_domain::id::{Claim, Id, Tenant};
 use secrecy::SecretString;
-use sqlx::postgres::PgPool;
-use sqlx::{Postgres, Transaction};
+use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::connect::{self, ConnectError, ConnectOptions};
 use crate::error::{StoreError, sort};
+use crate::pooled::{ConnectionPool, Tx};
 use crate::region::DATABASE as REGION;
 use crate::roles;
 
 /// The sweeper of the control database.
 #[derive(Debug, Clone)]
 pub struct ControlSweeper {
-    pool: PgPool,
+    pool: ConnectionPool,
 }
 
 impl ControlSweeper {
@@ -36,6 +36,8 @@ impl ControlSweeper {
     /// # Errors
     /// Fails where the database cannot be reached.
     pub async fn remove_expired_bindings(&self, limit: u32) -> Result<u64, StoreError> {
+        let operation = "remove expired token bindings";
+        let mut connection = self.pool.get().await.map_err(sort(operation))?;
         let done = sqlx::query!(
             "delete from token_bindings where (tenant_id, iss, jti) in (
                select tenant_id, iss, jti from token_bindings
@@ -43,9 +45,10 @@ impl ControlSweeper {
                order by expires_at limit $1)",
             i64::from(limit)
         )
-        .execute(&self.pool)
+        .execute(connection.get())
         .await
-        .map_err(sort("remove expired token bindings"))?;
+        .map_err(sort(operation))?;
+        connection.give_back();
         Ok(done.rows_affected())
     }
 
@@ -54,6 +57,8 @@ impl ControlSweeper {
     /// # Errors
     /// Fails where the database cannot be reached.
     pub async fn remove_old_replies(&self, limit: u32) -> Result<u64, StoreError> {
+        let operation = "remove old answers";
+        let mut connection = self.pool.get().await.map_err(sort(operation))?;
         let done = sqlx::query!(
             "delete from replies where (token_id, key) in (
                select token_id, key from replies
@@ -61,9 +66,10 @@ impl ControlSweeper {
                order by created_at limit $1)",
             i64::from(limit)
         )
-        .execute(&self.pool)
+        .execute(connection.get())
         .await
-        .map_err(sort("remove old answers"))?;
+        .map_err(sort(operation))?;
+        connection.give_back();
         Ok(done.rows_affected())
     }
 
@@ -72,15 +78,18 @@ impl ControlSweeper {
     /// # Errors
     /// Fails where the database cannot be reached.
     pub async fn remove_old_changes(&self, limit: u32) -> Result<u64, StoreError> {
+        let operation = "remove old changes";
+        let mut connection = self.pool.get().await.map_err(sort(operation))?;
         let done = sqlx::query!(
             "delete from epoch_log where epoch in (
                select epoch from epoch_log where at < now() - interval '1 day'
                order by epoch limit $1)",
             i64::from(limit)
         )
-        .execute(&self.pool)
+        .execute(connection.get())
         .await
-        .map_err(sort("remove old changes"))?;
+        .map_err(sort(operation))?;
+        connection.give_back();
         Ok(done.rows_affected())
     }
 }
@@ -89,7 +98,7 @@ impl ControlSweeper {
 #[derive(Debug, Clone)]
 pub struct RegionSweeper {
     pool: Pool,
-    database: PgPool,
+    database: ConnectionPool,
 }
 
 impl RegionSweeper {
@@ -113,10 +122,14 @@ impl RegionSweeper {
     /// # Errors
     /// Fails where the database cannot be reached.
     pub async fn ensure_partitions(&self, now: OffsetDateTime) -> Result<i32, StoreError> {
-        sqlx::query_scalar!(r#"select ensure_record_partitions($1) as "made!""#, now)
-            .fetch_one(&self.database)
+        let operation = "make the partitions of records";
+        let mut connection = self.database.get().await.map_err(sort(operation))?;
+        let made = sqlx::query_scalar!(r#"select ensure_record_partitions($1) as "made!""#, now)
+            .fetch_one(connection.get())
             .await
-            .map_err(sort("make the partitions of records"))
+            .map_err(sort(operation))?;
+        connection.give_back();
+        Ok(made)
     }
 
     /// Removes at most `limit` claims that were completed more than a day ago, by the database's clock.
@@ -125,6 +138,8 @@ impl RegionSweeper {
     /// # Errors
     /// Fails where the database cannot be reached.
     pub async fn remove_completed_claims(&self, limit: u32) -> Result<u64, StoreError> {
+        let operation = "remove completed claims";
+        let mut connection = self.database.get().await.map_err(sort(operation))?;
         let done = sqlx::query!(
             "delete from claims where (tenant_id, id) in (
                select tenant_id, id from claims
@@ -132,9 +147,10 @@ impl RegionSweeper {
                order by completed_at limit $1)",
             i64::from(limit)
         )
-        .execute(&self.database)
+        .execute(connection.get())
         .await
-        .map_err(sort("remove completed claims"))?;
+        .map_err(sort(operation))?;
+        connection.give_back();
         Ok(done.rows_affected())
     }
 
@@ -143,6 +159,8 @@ impl RegionSweeper {
     /// # Errors
     /// Fails where the database cannot be reached.
     pub async fn remove_old_answers(&self, limit: u32) -> Result<u64, StoreError> {
+        let operation = "remove old answers";
+        let mut connection = self.database.get().await.map_err(sort(operation))?;
         let done = sqlx::query!(
             "delete from stored_answers where (tenant_id, outcome_id) in (
                select tenant_id, outcome_id from stored_answers
@@ -150,9 +168,10 @@ impl RegionSweeper {
                order by stored_at limit $1)",
             i64::from(limit)
         )
-        .execute(&self.database)
+        .execute(connection.get())
         .await
-        .map_err(sort("remove old answers"))?;
+        .map_err(sort(operation))?;
+        connection.give_back();
         Ok(done.rows_affected())
     }
 
@@ -168,12 +187,13 @@ impl RegionSweeper {
     ) -> Result<Option<ExpiredClaims>, StoreError> {
         let operation = "look for expired claims";
         let aside: Vec<Uuid> = aside.iter().map(Id::as_uuid).collect();
-        let begun = self.database.begin_with("begin").await;
+        // Safe: a literal.
+        let begun = Tx::begin(&self.database, AssertSqlSafe("begin".to_owned())).await;
         let mut turn = begun.map_err(sort(operation))?;
         let ours = sqlx::query_scalar!(
             r#"select pg_try_advisory_xact_lock(hashtext('portcullis.reaper')) as "ours!""#
         )
-        .fetch_one(&mut *turn)
+        .fetch_one(turn.connection())
         .await
         .map_err(sort(operation))?;
         if !ours {
@@ -186,7 +206,7 @@ impl RegionSweeper {
             i64::from(limit),
             &aside
         )
-        .fetch_all(&mut *turn)
+        .fetch_all(turn.connection())
         .await
         .map_err(sort(operation))?;
         let ids = rows
@@ -203,7 +223,7 @@ impl RegionSweeper {
 pub struct ExpiredClaims {
     /// Whose they are, and which.
     pub ids: Vec<(Id<Tenant>, Id<Claim>)>,
-    _turn: Transaction<'static, Postgres>,
+    _turn: Tx,
 }
 
 fn options() -> ConnectOptions {

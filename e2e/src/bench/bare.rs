@@ -1,20 +1,22 @@
-//! What both bare servers share: the same statements as the platform's `orders.get` and `flag.set`,
-//! through the same connectors and connection pool, committed, and nothing else of the platform.
+//! What both bare servers share: the same statements as the platform's `orders.get` and `flag.set`, on a
+//! plain pool as the driver's documentation builds one, committed, and nothing else of the platform.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
+use portcullis_domain::Pool;
 use portcullis_domain::id::{Id, Tenant};
-use portcullis_domain::{Pool, PrincipalName, SpanId, TraceId};
-use portcullis_mcp_runtime::connectors::{
-    Connectors, EffectMark, Invocation, NATIVE, SideEffect, ToolRef,
-};
-use portcullis_store::{ConnectOptions, RegionStore};
+use portcullis_store::flags::{FlagKey, NewFlagChange};
+use portcullis_store::plain::PlainRegion;
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
+
+/// As many connections as the platform opens for a region, unless it is told otherwise.
+const CONNECTIONS: u32 = 8;
 
 /// What a bare server is told.
 #[derive(Debug, Parser)]
@@ -33,10 +35,8 @@ pub struct Arguments {
 /// The tools of one tenant in its home pool.
 #[derive(Debug)]
 pub struct Tools {
-    region: RegionStore,
-    connectors: Connectors,
+    region: PlainRegion,
     tenant: Id<Tenant>,
-    principal: PrincipalName,
     shown: Map<String, Value>,
 }
 
@@ -46,29 +46,16 @@ impl Tools {
     /// # Errors
     /// The file cannot be read, or the database cannot be reached.
     pub async fn connect(arguments: &Arguments) -> Result<Self> {
-        let pool = Pool::EuWest;
         let path = arguments.data_dir.join("portcullis.toml");
         let text = std::fs::read_to_string(&path).context("read the configuration")?;
         let file: toml::Table = text.parse().context("read the configuration")?;
-        let section = file.get("regions").and_then(|all| all.get(pool.as_str()));
+        let region = Pool::EuWest.as_str();
+        let section = file.get("regions").and_then(|all| all.get(region));
         let section = section.context("find the region in the configuration")?;
-        let options = ConnectOptions {
-            // As many as the platform opens for a region, unless it is told otherwise.
-            max_connections: 8,
-            application_name: "bench",
-            ..ConnectOptions::default()
-        };
-        let region = RegionStore::connect(
-            pool,
-            address(section, "app")?,
-            address(section, "recorder")?,
-            options,
-        );
+        let region = PlainRegion::connect(address(section)?, CONNECTIONS);
         Ok(Self {
             region: region.await.context("connect to the region")?,
-            connectors: Connectors::native(),
             tenant: arguments.tenant,
-            principal: "agent:bench".parse().context("name the caller")?,
             shown: serde_json::from_str(&arguments.shown).context("read --shown")?,
         })
     }
@@ -78,60 +65,82 @@ impl Tools {
     /// # Errors
     /// The database fails.
     pub async fn call(&self, tool: &str, arguments: &Value) -> Result<Value> {
-        let now = now();
-        let invocation = Invocation {
-            tenant: self.tenant,
-            principal: Id::from_row(self.tenant.as_uuid()),
-            principal_name: &self.principal,
-            tool: ToolRef {
-                name: tool,
-                connector: NATIVE,
-                config: None,
-                reach: None,
-            },
-            arguments,
-            region: &self.region,
-            ticket: None,
-            intent: Some(Id::mint(now, rand::random())),
-            upstream_key: None,
-            trace_id: TraceId::from_bytes([1; 16]),
-            trace_state: None,
-            span_id: SpanId::from_bytes([1; 8]),
-            now,
-            mark: &EffectMark::default(),
-            watch: &portcullis_egress::Unwatched,
-        };
-        let output = self.connectors.invoke(invocation).await;
-        let output = output.with_context(|| format!("run {tool}"))?;
-        if let SideEffect::Pending(tx) = output.effect {
-            tx.commit().await.context("commit")?;
+        match tool {
+            "orders.get" => self.order(arguments).await,
+            "flag.set" => self.set_flag(arguments).await,
+            other => bail!("there is no tool {other}"),
         }
-        let mut result = output.value;
-        if let Some(Value::Object(order)) = result.get_mut("order") {
+    }
+
+    async fn order(&self, arguments: &Value) -> Result<Value> {
+        let id = text(arguments, "orderId")?;
+        let found = self.region.order(self.tenant, id).await;
+        let Some(row) = found.context("read an order")? else {
+            return Ok(json!({ "found": false }));
+        };
+        let mut order = json!({
+            "orderId": row.id,
+            "customerId": row.customer_id,
+            "customerName": row.customer_name,
+            "email": row.email,
+            "phone": row.phone,
+            "currency": row.currency,
+            "status": row.status,
+            "placedOn": row.placed_on.to_string(),
+            "total": row.total_cents,
+        });
+        if let Value::Object(order) = &mut order {
             order.extend(self.shown.clone());
         }
-        Ok(result)
+        Ok(json!({ "found": true, "order": order }))
     }
+
+    async fn set_flag(&self, arguments: &Value) -> Result<Value> {
+        let to = arguments.get("rolloutPct").and_then(Value::as_i64);
+        let to = to.context("read rolloutPct")?;
+        let (env, name) = (text(arguments, "env")?, text(arguments, "name")?);
+        let now = now();
+        let change = NewFlagChange {
+            flag: FlagKey { env, name },
+            to: to.saturating_mul(100),
+            principal: Id::from_row(self.tenant.as_uuid()),
+            ticket: None,
+            record: Id::mint(now, rand::random()),
+        };
+        let before = self.region.set_flag(self.tenant, &change, now).await;
+        let before = before.context("set a flag")?;
+        Ok(json!({
+            "name": name,
+            "env": env,
+            "rolloutPct": to,
+            "previousPct": before.map(|before| before / 100),
+        }))
+    }
+}
+
+fn text<'a>(arguments: &'a Value, name: &str) -> Result<&'a str> {
+    let value = arguments.get(name).and_then(Value::as_str);
+    value.with_context(|| format!("find {name}"))
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "a bare server has nothing of the platform, and so not its clock"
 )]
-fn now() -> time::OffsetDateTime {
+fn now() -> OffsetDateTime {
     std::time::SystemTime::now().into()
 }
 
-/// A role's address with its password.
-fn address(section: &toml::Value, role: &str) -> Result<SecretString> {
-    let text = |name: String| {
-        let value = section.get(&name).and_then(toml::Value::as_str);
+/// The address of the role that serves, with its password.
+fn address(section: &toml::Value) -> Result<SecretString> {
+    let text = |name: &str| {
+        let value = section.get(name).and_then(toml::Value::as_str);
         value
             .with_context(|| format!("find {name}"))
             .map(str::to_owned)
     };
-    let url = text(format!("{role}_url"))?;
-    let file = text(format!("{role}_password_file"))?;
+    let url = text("app_url")?;
+    let file = text("app_password_file")?;
     let password = std::fs::read_to_string(Path::new(&file)).context("read a password")?;
     // It is base64url, which needs no escapes in a URL.
     let with_password = url.replacen('@', &format!(":{}@", password.trim()), 1);

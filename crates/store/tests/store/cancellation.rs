@@ -7,14 +7,19 @@ use std::time::Instant;
 
 use portcullis_domain::Id;
 use portcullis_domain::id::Tenant;
-use portcullis_store::{ControlStore, Page, StoreError, outbox, roles, tenants};
+use portcullis_store::{
+    ControlStore, Page, RegionStore, StoreError, claims, flags, orders, outbox, roles, tenants,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::cluster::Cluster;
-use crate::fixture::{self, NOW, id};
+use crate::claims::{new_claim, recorded};
+use crate::cluster::{Cluster, Database};
+use crate::fixture::{self, NOW, id, order};
 
 const CANCELLATIONS: u32 = 10_000;
+/// Of each kind of statement that is alone.
+const ALONE: u32 = 1_000;
 
 /// Polls a future so many times, then drops it where it is.
 async fn cancel_after<F: Future>(polls: u32, future: F) -> Option<F::Output> {
@@ -105,4 +110,74 @@ async fn ten_thousand_cancelled_calls_leave_a_pool_of_one_clean() {
         "{rows} rows of {committed} commits and {unknown} cancelled ones"
     );
     assert!(committed > 0 && unknown > 0, "the points are badly chosen");
+}
+
+async fn pool_of_one(database: &Database<'_>) -> RegionStore {
+    RegionStore::connect(
+        portcullis_domain::Pool::EuWest,
+        database.url(roles::APP),
+        database.url(roles::RECORDER),
+        fixture::options(1),
+    )
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_cancelled_statement_alone_leaves_neither_its_tenant_nor_half_of_its_rows() {
+    let database = Cluster::shared().await.region().await;
+    let store = pool_of_one(&database).await;
+    let (acme, globex) = (id(), id());
+    let mut tx = store.begin(acme).await.unwrap();
+    orders::insert(&mut tx, &[order("ord_1")]).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let (mut cancelled, mut whole) = (0, 0);
+    while cancelled < ALONE {
+        let polls = random.random_range(1..=3);
+        let new = new_claim(id());
+        let intent = recorded(acme, new.principal, new.intent);
+        let ended = if random.random() {
+            let read = cancel_after(polls, orders::by_id(&store, acme, "ord_1")).await;
+            read.map(|found| assert!(found.unwrap().is_some()))
+        } else {
+            let taken = cancel_after(polls, claims::claim(&store, &new, &intent)).await;
+            taken.map(|first| assert_eq!(first.unwrap(), None))
+        };
+        match ended {
+            Some(()) => whole += 1,
+            None => cancelled += 1,
+        }
+        let foreign = orders::by_id(&store, globex, "ord_1").await.unwrap();
+        assert_eq!(foreign, None, "after cancellation {cancelled}");
+    }
+    assert!(whole > 0, "the points are badly chosen");
+    // A claim stands with its intent or not at all.
+    for torn in [
+        "select count(*) from claims c where not exists (
+           select from records r where r.tenant_id = c.tenant_id and r.id = c.intent_id)",
+        "select count(*) from records r where not exists (
+           select from claims c where c.tenant_id = r.tenant_id and c.intent_id = r.id)",
+    ] {
+        assert_eq!(database.count(torn).await, 0, "{torn}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_dropped_transaction_held_is_free_for_the_next() {
+    let database = Cluster::shared().await.region().await;
+    let store = fixture::region(&database).await;
+    let tenant = id();
+    for round in 0..200 {
+        let mut tx = store.begin(tenant).await.unwrap();
+        let change = fixture::flag_change(round);
+        flags::set(&mut tx, &change, NOW).await.unwrap();
+        drop(tx);
+        // It waits for the lock of the dropped one: no longer than a statement may take, or it fails.
+        let mut next = store.begin(tenant).await.unwrap();
+        let change = fixture::flag_change(round);
+        let before = flags::set(&mut next, &change, NOW).await.unwrap();
+        assert_eq!(before, None, "round {round}");
+    }
+    assert_eq!(database.count("select count(*) from flags").await, 0);
 }

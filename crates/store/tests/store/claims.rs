@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, Database};
 use crate::fixture::{self, id, order, record};
+use crate::proxy::Proxy;
 
 const TOOL: &str = "flag.set";
 
@@ -39,17 +40,14 @@ pub(crate) fn recorded(tenant: Id<Tenant>, principal: Id<Principal>, id: Id<Reco
     new
 }
 
-/// Claims and commits; gives the claim that was first, if ours was not.
+/// Claims; gives the claim that was first, if ours was not.
 async fn claim(
     store: &RegionStore,
     tenant: Id<Tenant>,
     new: &NewClaim<'_>,
 ) -> Option<claims::ClaimRow> {
     let intent = recorded(tenant, new.principal, new.intent);
-    let mut tx = store.begin(tenant).await.unwrap();
-    let first = claims::claim(&mut tx, new, &intent).await.unwrap();
-    tx.commit().await.unwrap();
-    first
+    claims::claim(store, new, &intent).await.unwrap()
 }
 
 async fn complete(store: &RegionStore, tenant: Id<Tenant>, new: &NewClaim<'_>) -> bool {
@@ -123,6 +121,31 @@ async fn of_many_at_once_one_has_the_key_and_the_others_wait_to_see_it() {
     assert_eq!(ours, 1);
     let ids: std::collections::HashSet<_> = firsts.iter().flatten().map(|first| first.id).collect();
     assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_found_as_ones_own() {
+    let cluster = Cluster::shared().await;
+    let database = cluster.region().await;
+    let proxy = Proxy::start(cluster.socket()).await;
+    let store = RegionStore::connect(
+        Pool::EuWest,
+        proxy.url(roles::APP, database.name()),
+        proxy.url(roles::RECORDER, database.name()),
+        fixture::options(2),
+    )
+    .await
+    .unwrap();
+    let (tenant, principal) = (id(), id());
+    // The statement is prepared once, so that what is lost next is the answer of a claim.
+    assert_eq!(claim(&store, tenant, &new_claim(id())).await, None);
+    proxy.cut_once();
+    let ours = new_claim(principal);
+    assert_eq!(claim(&store, tenant, &ours).await, None);
+    let held = claim(&store, tenant, &new_claim(principal)).await;
+    assert_eq!(held.unwrap().id, ours.id);
+    assert_eq!(database.count("select count(*) from claims").await, 2);
+    assert_eq!(database.count("select count(*) from records").await, 2);
 }
 
 #[tokio::test]

@@ -11,10 +11,10 @@ use portcullis_store::orders::OrderRow;
 use portcullis_store::records::RecordRow;
 use portcullis_store::writer::{NewCallInputs, NewRecord};
 use portcullis_store::{
-    ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, RegionTx, WriterOptions,
-    bindings, claims, clients, data_keys, egress_allowlists, epoch, flags, grants, limits, orders,
-    outbox, policies, principals, replicas, replies, roles, service_tokens, switches, tenants,
-    tickets, tools,
+    ConnectOptions, ControlStore, ControlTx, RecordWriter, RegionStore, WriterOptions, bindings,
+    claims, clients, data_keys, egress_allowlists, epoch, flags, grants, limits, orders, outbox,
+    policies, principals, replicas, replies, roles, service_tokens, switches, tenants, tickets,
+    tools,
 };
 use time::macros::{date, datetime};
 use time::{Duration, OffsetDateTime};
@@ -334,18 +334,20 @@ pub(crate) fn record(tenant: Id<Tenant>) -> NewRecord {
     }
 }
 
-async fn fill_claims(tx: &mut RegionTx) {
+async fn fill_claims(store: &RegionStore, tenant: Id<Tenant>) {
     let new = new_claim(id());
-    let intent = recorded(tx.tenant(), new.principal, new.intent);
-    claims::claim(tx, &new, &intent).await.unwrap();
-    let outcome = recorded(tx.tenant(), new.principal, new.outcome);
+    let intent = recorded(tenant, new.principal, new.intent);
+    claims::claim(store, &new, &intent).await.unwrap();
+    let outcome = recorded(tenant, new.principal, new.outcome);
     let answer = claims::StoredAnswer {
         data_key: id(),
         ciphertext: b"sealed".to_vec(),
     };
-    claims::complete(tx, new.id, &outcome, Some(&answer))
+    let mut tx = store.begin(tenant).await.unwrap();
+    claims::complete(&mut tx, new.id, &outcome, Some(&answer))
         .await
         .unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// A change of the flag `checkout_v2` in `prod`.
@@ -365,9 +367,9 @@ pub(crate) fn flag_change(to: i64) -> flags::NewFlagChange<'static> {
 /// Gives a tenant a row in every table of a region's database.
 pub(crate) async fn full_region_tenant(store: &RegionStore) -> Id<Tenant> {
     let tenant = id();
+    fill_claims(store, tenant).await;
     let mut tx = store.begin(tenant).await.unwrap();
     orders::insert(&mut tx, &[order("ord_1")]).await.unwrap();
-    fill_claims(&mut tx).await;
     flags::set(&mut tx, &flag_change(5_000), NOW).await.unwrap();
     tx.commit().await.unwrap();
     let writer = RecordWriter::start(store, WriterOptions::default());

@@ -145,6 +145,34 @@ async fn of_two_that_set_a_new_flag_at_once_the_second_sees_the_first() {
 }
 
 #[tokio::test]
+async fn of_many_that_set_a_flag_at_once_each_sees_the_one_before_it() {
+    let database = Cluster::shared().await.region().await;
+    let store = fixture::region(&database).await;
+    let tenant = id();
+    let mut setting = tokio::task::JoinSet::new();
+    for number in 1..=50 {
+        let store = store.clone();
+        setting.spawn(async move {
+            let mut tx = store.begin(tenant).await.unwrap();
+            let change = flag_change(number);
+            let before = flags::set(&mut tx, &change, NOW).await.unwrap();
+            tx.commit().await.unwrap();
+            (before, number)
+        });
+    }
+    let links = setting.join_all().await;
+    let mut at = None;
+    let mut seen = 0;
+    while let Some((_, to)) = links.iter().find(|(before, _)| *before == at) {
+        at = Some(*to);
+        seen += 1;
+    }
+    assert_eq!(seen, 50, "{links:?}");
+    let mut tx = store.begin(tenant).await.unwrap();
+    assert_eq!(rollout(&mut tx, flag_change(0).flag).await, at);
+}
+
+#[tokio::test]
 async fn history_is_not_rewritten_by_the_role_that_serves() {
     let database = Cluster::shared().await.region().await;
     let store = fixture::region(&database).await;

@@ -444,3 +444,64 @@ async fn a_new_table_without_guards_turns_the_check_red() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_tenant_that_a_statement_names_itself_is_bound_before_a_row_is_seen_and_gone_after() {
+    let cluster = Cluster::shared().await;
+    let full = Full::region(cluster).await;
+    let mut app = full.database.connect(roles::APP).await;
+    let bound = "with bound as materialized (
+                   select set_config('app.tenant_id', $1::uuid::text, true)::uuid as tenant) ";
+    let read = format!(
+        "{bound} select count(*) from bound cross join lateral (
+           select * from orders where tenant_id = bound.tenant limit 1) as o"
+    );
+    // Whatever it compares with, it sees its own tenant's rows alone.
+    let foreign = format!(
+        "{bound} select count(*) from bound cross join lateral (
+           select * from orders where tenant_id = $2::uuid and bound.tenant is not null
+           limit 1) as o"
+    );
+    // More often than the server plans anew, so that a plan for any tenant is among them.
+    for _ in 0..20 {
+        for (whose, other) in [(full.a, full.b), (full.b, full.a)] {
+            let own: i64 = sqlx::query_scalar(AssertSqlSafe(read.clone()))
+                .bind(whose.as_uuid())
+                .fetch_one(&mut app)
+                .await
+                .unwrap();
+            assert_eq!(own, 1);
+            let others: i64 = sqlx::query_scalar(AssertSqlSafe(foreign.clone()))
+                .bind(whose.as_uuid())
+                .bind(other.as_uuid())
+                .fetch_one(&mut app)
+                .await
+                .unwrap();
+            assert_eq!(others, 0);
+            let left: Option<String> =
+                sqlx::query_scalar("select nullif(current_setting('app.tenant_id', true), '')")
+                    .fetch_one(&mut app)
+                    .await
+                    .unwrap();
+            assert_eq!(left, None);
+            let unset: i64 = sqlx::query_scalar("select count(*) from orders")
+                .fetch_one(&mut app)
+                .await
+                .unwrap();
+            assert_eq!(unset, 0);
+        }
+    }
+    // A row of another tenant than the one that is bound is refused.
+    let insert = format!(
+        "{bound} insert into flags (tenant_id, env, name, rollout_pct, updated_at)
+         select $2::uuid, 'dev', 'theirs', 1, now() from bound"
+    );
+    let refused = sqlx::query(AssertSqlSafe(insert))
+        .bind(full.a.as_uuid())
+        .bind(full.b.as_uuid())
+        .execute(&mut app)
+        .await
+        .unwrap_err();
+    let code = refused.as_database_error().and_then(DatabaseError::code);
+    assert_eq!(code.as_deref(), Some("42501"));
+}

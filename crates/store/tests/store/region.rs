@@ -51,8 +51,11 @@ async fn a_foreign_order_is_as_an_absent_one_and_its_id_is_free() {
     let mut tx = store.begin(acme).await.unwrap();
     orders::insert(&mut tx, &[order("ord_1")]).await.unwrap();
     tx.commit().await.unwrap();
+    let found = orders::by_id(&store, acme, "ord_1").await.unwrap();
+    assert_eq!(found, Some(order("ord_1")));
+    let found = orders::by_id(&store, globex, "ord_1").await.unwrap();
+    assert_eq!(found, None);
     let mut tx = store.begin(globex).await.unwrap();
-    assert_eq!(orders::by_id(&mut tx, "ord_1").await.unwrap(), None);
     let (from, to) = (date!(2000 - 01 - 01), date!(2100 - 01 - 01));
     assert_eq!(orders::in_range(&mut tx, from, to, 10).await.unwrap(), []);
     assert_eq!(orders::insert(&mut tx, &[order("ord_1")]).await.unwrap(), 1);

@@ -65,15 +65,13 @@ async fn ensure_orders(
     made: &Made,
 ) -> Result<(), UpError> {
     let count = count(demo, pool);
-    let mut tx = region.begin(made.tenant).await?;
     // All of them came in one transaction: the last one stands for all.
     let last = orders::id_of(demo.slug, pool, count.saturating_sub(1));
-    if portcullis_store::orders::by_id(&mut tx, &last)
-        .await?
-        .is_some()
-    {
+    let found = portcullis_store::orders::by_id(region, made.tenant, &last).await?;
+    if found.is_some() {
         return Ok(());
     }
+    let mut tx = region.begin(made.tenant).await?;
     let rows: Vec<OrderRow> = orders::orders(demo.slug, pool, count)
         .into_iter()
         .map(|order| row(order, pool))

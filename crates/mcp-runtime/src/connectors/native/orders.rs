@@ -108,15 +108,9 @@ async fn get(invocation: Invocation<'_>) -> Result<ToolOutput, ToolError> {
         .get("orderId")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    let mut tx = invocation
-        .region
-        .begin(invocation.tenant)
+    let order = portcullis_store::orders::by_id(invocation.region, invocation.tenant, id)
         .await
         .map_err(ToolError::Store)?;
-    let order = portcullis_store::orders::by_id(&mut tx, id)
-        .await
-        .map_err(ToolError::Store)?;
-    tx.commit().await.map_err(ToolError::Store)?;
     Ok(ToolOutput::read(match order {
         Some(order) => json!({ "found": true, "order": row(order) }),
         None => json!({ "found": false }),

@@ -17,7 +17,7 @@ use portcullis_keys::entropy::EntropyError;
 use portcullis_keys::{EnvelopeError, entropy};
 use portcullis_store::claims::{self, ClaimRow, NewClaim};
 use portcullis_store::writer::NewRecord;
-use portcullis_store::{RecordError, RegionStore, RegionTx, StoreError};
+use portcullis_store::{RecordError, RegionStore, StoreError};
 use portcullis_wire::Slug;
 use tokio::time::Instant;
 
@@ -240,7 +240,7 @@ enum Tried {
     Earlier(Box<ClaimRow>),
     /// Certainly nothing was written.
     Nothing(StoreError),
-    /// The commit's fate is unknown.
+    /// Whether it was written is unknown.
     Lost(StoreError),
 }
 
@@ -254,33 +254,19 @@ async fn first_or_ours(
     let mut tries = 0_u32;
     loop {
         tries = tries.saturating_add(1);
-        match try_take(home, new, intent, elsewhere).await {
-            Ok((_, Some(row))) => return Tried::Earlier(Box::new(row)),
-            Ok((tx, None)) => {
-                return match tx.commit().await {
-                    Ok(()) => Tried::Ours,
-                    Err(error) => Tried::Lost(error),
-                };
-            }
+        let first = if elsewhere {
+            claims::claim_elsewhere(home, intent.tenant, new, &intent.record.canonical).await
+        } else {
+            claims::claim(home, new, intent).await
+        };
+        match first {
+            Ok(Some(row)) => return Tried::Earlier(Box::new(row)),
+            Ok(None) => return Tried::Ours,
             Err(StoreError::Stale { .. }) if tries < TRIES => {}
+            Err(error) if error.is_uncertain() => return Tried::Lost(error),
             Err(error) => return Tried::Nothing(error),
         }
     }
-}
-
-async fn try_take(
-    home: &RegionStore,
-    new: &NewClaim<'_>,
-    intent: &NewRecord,
-    elsewhere: bool,
-) -> Result<(RegionTx, Option<ClaimRow>), StoreError> {
-    let mut tx = home.begin(intent.tenant).await?;
-    let first = if elsewhere {
-        claims::claim_elsewhere(&mut tx, new, &intent.record.canonical).await?
-    } else {
-        claims::claim(&mut tx, new, intent).await?
-    };
-    Ok((tx, first))
 }
 
 fn new_claim<'a>(
