@@ -29,7 +29,6 @@ pub(crate) fn run(containers: bool) -> Result<ExitCode> {
         report.add(name, outcome, begun.elapsed());
     };
     without_running(&mut check);
-    check("OWASP rows (docs/owasp.md)", &mut || owasp::check(&mut say));
     let mut python = None;
     check("python of the end-to-end tests", &mut || {
         python = Some(tools::python()?);
@@ -97,6 +96,7 @@ fn without_running(check: &mut dyn FnMut(&str, Body<'_>)) {
     }
     check("queries (.sqlx)", &mut queries);
     check("dependencies (cargo-deny)", &mut dependencies);
+    check("OWASP rows (docs/owasp.md)", &mut || owasp::check(&mut say));
 }
 
 fn say(text: &str) {

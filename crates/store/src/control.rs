@@ -85,8 +85,7 @@ impl ControlStore {
         };
         let address = connect::address(DATABASE, &self.url, &options)?;
         Ok(Self {
-            pool: ConnectionPool::new(address, &options)
-                .map_err(connect::unavailable(DATABASE))?,
+            pool: ConnectionPool::new(address, &options).map_err(connect::unavailable(DATABASE))?,
             url: self.url.clone(),
             options,
         })

@@ -145,7 +145,8 @@ impl managed::Manager for Opener {
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
         let (mut pause, longest) = PAUSES;
         loop {
-            match self.address.connect().await {
+            // Connecting is rare and large; every caller's future would carry the room for it.
+            match Box::pin(self.address.connect()).await {
                 Err(error) if connect::is_starting(&error) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(longest);
