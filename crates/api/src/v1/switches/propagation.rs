@@ -41,25 +41,23 @@ pub(super) async fn of(
     })
 }
 
-/// The same once the change is acknowledged, or after the longest wait. A database that is away
-/// acknowledges nothing.
+/// The same once the change is acknowledged, or what was last seen after the longest wait. A database
+/// that is away acknowledges nothing.
 pub(super) async fn awaited(
     raised: Raised,
     patience: Duration,
     control: &ControlStore,
 ) -> Propagation {
     let began = Instant::now();
+    let mut known = unknown(raised.epoch);
     loop {
         let left = LONGEST.saturating_sub(began.elapsed());
-        let looked = tokio::time::timeout(left, of(raised, patience, control)).await;
-        let known = match looked {
-            Ok(Ok(known)) => known,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "where the replicas stand is not known");
-                unknown(raised.epoch)
-            }
-            Err(_elapsed) => unknown(raised.epoch),
-        };
+        match tokio::time::timeout(left, of(raised, patience, control)).await {
+            Ok(Ok(seen)) => known = seen,
+            Ok(Err(error)) => tracing::warn!(%error, "where the replicas stand is not known"),
+            // The time is over; what was seen before it still names who is late.
+            Err(_elapsed) => {}
+        }
         let waited = began.elapsed();
         if known.acknowledged || waited >= LONGEST {
             return known;
