@@ -1,6 +1,7 @@
 //! A line to the database server that can be cut, held, kept from carrying notifications, or cut at one
 //! commit, while everybody else's line stays whole.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -188,7 +189,8 @@ where
     W: AsyncWrite + Unpin,
 {
     let doomed = AtomicBool::new(false);
-    let up = pump(client.0, server.1, line.clone(), Way::Up(&loss, &doomed));
+    let up = Way::Up(Commits::default(), &loss, &doomed);
+    let up = pump(client.0, server.1, line.clone(), up);
     let down = Way::Down(Messages::default(), &doomed);
     let down = pump(server.0, client.1, line, down);
     tokio::select! {
@@ -199,8 +201,8 @@ where
 
 /// Which direction.
 enum Way<'a> {
-    /// To the server; says that the answer is not to get through.
-    Up(&'a Loss, &'a AtomicBool),
+    /// To the server; knows a commit, and says that its answer is not to get through.
+    Up(Commits, &'a Loss, &'a AtomicBool),
     /// From the server; knows where each message begins.
     Down(Messages, &'a AtomicBool),
 }
@@ -209,8 +211,8 @@ impl Way<'_> {
     /// What of some bytes passes; nothing where the connection ends here.
     fn pass(&mut self, bytes: &[u8], mute: bool) -> Option<Vec<u8>> {
         match self {
-            Self::Up(loss, doomed) => {
-                let cut = bytes.ends_with(COMMIT).then(|| loss.hits()).flatten();
+            Self::Up(commits, loss, doomed) => {
+                let cut = commits.made_by(bytes).then(|| loss.hits()).flatten();
                 doomed.fetch_or(cut == Some(CutAt::Answer), Ordering::AcqRel);
                 (cut != Some(CutAt::Request)).then(|| bytes.to_vec())
             }
@@ -246,10 +248,52 @@ async fn pump(
 
 /// The type of `NotificationResponse` (PostgreSQL's protocol, version 3).
 const NOTIFICATION: u8 = b'A';
-/// A commit as a message of its own, which is how the driver sends it.
-const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// What a `Query` message of a commit holds.
+const COMMIT: &[u8] = b"commit\0";
+/// What the statement says that claims a key; it is alone, so that it commits by itself.
+const CLAIM: &str = "insert into claims";
 /// A message's type and length.
 const HEAD: usize = 5;
+
+/// Which of the client's messages end a transaction.
+#[derive(Debug, Default)]
+struct Commits {
+    /// Names of prepared statements that commit by themselves.
+    alone: HashSet<Vec<u8>>,
+}
+
+impl Commits {
+    /// Whether these messages do. The driver writes whole ones, smaller than what is read at once.
+    fn made_by(&mut self, mut bytes: &[u8]) -> bool {
+        let mut made = false;
+        while let Some((kind, body, rest)) = split_message(bytes) {
+            let mut texts = body.split(|byte| *byte == 0);
+            made |= match (kind, texts.next(), texts.next()) {
+                (b'Q', ..) => body == COMMIT,
+                (b'P', Some(name), Some(sql)) => {
+                    if String::from_utf8_lossy(sql).contains(CLAIM) {
+                        self.alone.insert(name.to_vec());
+                    }
+                    false
+                }
+                (b'B', Some(_portal), Some(name)) => self.alone.contains(name),
+                _ => false,
+            };
+            bytes = rest;
+        }
+        made
+    }
+}
+
+/// The first message's type and body, and what follows it.
+fn split_message(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (head, rest) = bytes.split_at_checked(HEAD)?;
+    let (kind, length) = head.split_first()?;
+    let length = u32::from_be_bytes(length.try_into().ok()?);
+    let body = usize::try_from(length).ok()?.checked_sub(HEAD - 1)?;
+    let (body, rest) = rest.split_at_checked(body)?;
+    Some((*kind, body, rest))
+}
 
 /// Where in the stream of the server's messages we are. Without TLS every message has a head.
 #[derive(Debug, Default)]
@@ -341,17 +385,41 @@ mod tests {
             let proxy = Proxy::before(Server::Tcp(echo().await)).await.unwrap();
             proxy.lose_commit(1, at);
             let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-            let mut heard = vec![0; COMMIT.len()];
-            stream.write_all(COMMIT).await.unwrap();
+            let commit = message(b'Q', COMMIT);
+            let mut heard = vec![0; commit.len()];
+            stream.write_all(&commit).await.unwrap();
             stream.read_exact(&mut heard).await.unwrap();
-            assert_eq!((heard.as_slice(), proxy.lost()), (COMMIT, 0));
-            stream.write_all(COMMIT).await.unwrap();
+            assert_eq!((&heard, proxy.lost()), (&commit, 0));
+            stream.write_all(&commit).await.unwrap();
             assert_eq!(stream.read(&mut heard).await.unwrap_or(0), 0, "{at:?}");
             assert_eq!(proxy.lost(), 1);
             let mut next = TcpStream::connect(proxy.address()).await.unwrap();
-            next.write_all(COMMIT).await.unwrap();
+            next.write_all(&commit).await.unwrap();
             next.read_exact(&mut heard).await.unwrap();
         }
+    }
+
+    #[test]
+    fn a_claim_commits_when_it_is_run_and_other_statements_do_not() {
+        let mut commits = Commits::default();
+        let prepare = |name: &str, sql: &str| {
+            let body = format!("{name}\0{sql}\0\0\0");
+            [message(b'P', body.as_bytes()), message(b'S', b"")].concat()
+        };
+        let run = |name: &str| {
+            let body = format!("\0{name}\0\0\0");
+            [message(b'B', body.as_bytes()), message(b'S', b"")].concat()
+        };
+        assert!(!commits.made_by(&prepare(
+            "s_1",
+            "with x as (insert into claims (id)) select"
+        )));
+        assert!(!commits.made_by(&prepare("s_2", "select from claims")));
+        assert!(!commits.made_by(&run("s_2")));
+        assert!(commits.made_by(&run("s_1")));
+        assert!(!commits.made_by(&message(b'Q', b"begin; rollback\0")));
+        assert!(commits.made_by(&message(b'Q', COMMIT)));
+        assert!(!commits.made_by(b"\0\0"));
     }
 
     async fn echo() -> SocketAddr {

@@ -169,8 +169,11 @@ pub(super) async fn check(
     permit: Permit<act::EgressRead>,
     extract::State(state): extract::State<State>,
     Name(tenant): Name<String>,
-    Parameters(query): Parameters<EgressCheckQuery>,
+    query: Result<Parameters<EgressCheckQuery>, ApiError>,
 ) -> Result<axum::Json<EgressCheck>, ApiError> {
+    // Whoever may not ask here learns that first.
+    let Scope { mut tx, tenant } = permit.open(&state, &tenant).await?;
+    let Parameters(query) = query?;
     if query.url.len() > MAX_URL {
         let rule = "must be at most 2048 bytes long";
         return Err(ApiError::invalid(
@@ -179,7 +182,6 @@ pub(super) async fn check(
             "Leave its end out; the host decides",
         ));
     }
-    let Scope { mut tx, tenant } = permit.open(&state, &tenant).await?;
     let tool = query.tool.as_deref().unwrap_or(native::fetch::TOOL);
     let found = tools::by_name(&mut tx, tool).await?;
     let Some(found) = found else {
