@@ -21,6 +21,7 @@ mod connect;
 mod crash;
 mod credentials;
 mod dashboards;
+mod doctor;
 mod doors;
 mod edge;
 mod egress;

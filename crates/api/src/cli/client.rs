@@ -69,6 +69,21 @@ pub fn http(server: &Url, ca_file: Option<&FilePath>) -> Result<reqwest::Client,
     build(server, ca_file, |builder| builder.timeout(DEADLINE))
 }
 
+/// A client for questions that are answered at once or not at all, which remembers the certificate that
+/// it was shown.
+///
+/// # Errors
+/// As [`http()`].
+pub fn brief_http(
+    server: &Url,
+    ca_file: Option<&FilePath>,
+    deadline: Duration,
+) -> Result<reqwest::Client, CliError> {
+    build(server, ca_file, |builder| {
+        builder.timeout(deadline).tls_info(true)
+    })
+}
+
 /// A client for answers that may take their time, as long as something arrives within `silence`.
 ///
 /// # Errors

@@ -20,6 +20,10 @@ pub const EXIT_UNAUTHORISED: u8 = 4;
 
 /// What was begun is in force, but not finished: somebody or something has to follow.
 pub const EXIT_UNFINISHED: u8 = 5;
+/// A check found something that does not work.
+pub const EXIT_UNWELL: u8 = 6;
+/// Every check found what works, and some found what will not for long, or not for everybody.
+pub const EXIT_WARNED: u8 = 7;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,14 @@ pub enum CliError {
     /// What was begun is not finished.
     #[error("{0}")]
     Unfinished(String),
+    /// Checks found something.
+    #[error("{failed} of the checks failed and {warnings} warned: see what helps above")]
+    Unwell {
+        /// How many failed.
+        failed: usize,
+        /// How many warned.
+        warnings: usize,
+    },
     /// Standard output is gone.
     #[error("cannot write the output: {0}")]
     Output(#[source] std::io::Error),
@@ -95,6 +107,8 @@ impl CliError {
         match self {
             Self::Usage(_) => EXIT_USAGE,
             Self::Unfinished(_) => EXIT_UNFINISHED,
+            Self::Unwell { failed: 0, .. } => EXIT_WARNED,
+            Self::Unwell { .. } => EXIT_UNWELL,
             Self::Unreachable { .. } => EXIT_UNREACHABLE,
             Self::Refused(problem) if matches!(problem.status, 401 | 403) => EXIT_UNAUTHORISED,
             Self::TokenRefused {

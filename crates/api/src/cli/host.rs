@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::error::CliError;
 use super::session::Session;
-use super::{connect, stdio, token};
+use super::{connect, doctor, stdio, token};
 
 /// What to do for a host.
 #[derive(Debug, Subcommand)]
@@ -13,6 +13,9 @@ pub enum Command {
     Token(token::Arguments),
     /// Put the bridge into an MCP host's configuration, or take it out again
     Connect(connect::Arguments),
+    /// Check what a host or an operator depends on, and say what helps (exit 6 where something does not
+    /// work, 7 where it only warns)
+    Doctor(doctor::Arguments),
     /// Bridge a host that speaks MCP over stdio to a tenant's endpoint, and renew its tokens
     Stdio(stdio::Arguments),
 }
@@ -25,6 +28,7 @@ pub async fn run(command: Command, session: Session<'_>) -> Result<(), CliError>
     match command {
         Command::Token(arguments) => token::run(arguments, session).await,
         Command::Connect(arguments) => connect::run(arguments, session).await,
+        Command::Doctor(arguments) => doctor::run(arguments, session).await,
         Command::Stdio(arguments) => stdio::run(arguments, session).await,
     }
 }

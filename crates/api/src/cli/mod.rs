@@ -11,6 +11,7 @@ pub mod client;
 pub mod connect;
 pub mod connection;
 pub mod credentials;
+pub mod doctor;
 pub mod egress;
 pub mod error;
 pub mod grant;

@@ -146,12 +146,20 @@ impl HostFile {
 
     /// Whether the file, as it is now, still names a server of ours.
     pub(super) fn holds_ours(&self) -> Result<bool, CliError> {
-        let now = Self::read(self.host, &self.path)?;
-        let Some(value) = now.parse()?.to_serde_value() else {
-            return Ok(false);
-        };
-        let servers = value.get(self.host.member()).and_then(Value::as_object);
-        Ok(servers.is_some_and(|servers| servers.values().any(is_ours)))
+        Ok(!Self::read(self.host, &self.path)?.ours()?.is_empty())
+    }
+
+    /// The servers of ours that it names.
+    pub(super) fn ours(&self) -> Result<Vec<(String, Value)>, CliError> {
+        let value = self.parse()?.to_serde_value();
+        let servers = value
+            .as_ref()
+            .and_then(|value| value.get(self.host.member()));
+        let servers = servers.and_then(Value::as_object).into_iter().flatten();
+        Ok(servers
+            .filter(|(_, server)| is_ours(server))
+            .map(|(name, server)| (name.clone(), server.clone()))
+            .collect())
     }
 
     /// Takes the kept state away, once it has been given back.

@@ -6,9 +6,9 @@ mod hosts;
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use portcullis_domain::{Clock, PrincipalName};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::access::Access;
 use super::client;
@@ -108,20 +108,76 @@ pub async fn run(arguments: Arguments, mut session: Session<'_>) -> Result<(), C
     })
 }
 
-fn pretty(value: &serde_json::Value) -> String {
+fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
 fn host_file(arguments: &Arguments) -> Result<Option<HostFile>, CliError> {
     let path = match &arguments.file {
         Some(path) => Some(path.clone()),
-        None => arguments.host.file(&places(arguments)?),
+        None => arguments
+            .host
+            .file(&places(arguments.config_home.as_deref())?),
     };
     path.map(|path| HostFile::read(arguments.host, &path))
         .transpose()
 }
 
-fn places(arguments: &Arguments) -> Result<Places, CliError> {
+/// A host whose configuration is there.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// What the command line calls it.
+    pub(super) name: String,
+    /// What people call it.
+    pub(super) title: &'static str,
+    /// The servers of ours that it names.
+    pub(super) servers: Result<Vec<Installed>, CliError>,
+}
+
+/// A server of ours in a host's configuration.
+#[derive(Debug)]
+pub(super) struct Installed {
+    /// Its name there.
+    pub(super) name: String,
+    /// The program that the host starts.
+    pub(super) command: PathBuf,
+    /// The connection file that the program reads.
+    pub(super) connection: PathBuf,
+}
+
+/// The hosts on this machine whose configuration is where they look for it.
+///
+/// # Errors
+/// There is no home directory, or no present one.
+pub(super) fn known(config_home: Option<&Path>) -> Result<Vec<Known>, CliError> {
+    let places = places(config_home)?;
+    let mut known = Vec::new();
+    for host in Host::value_variants() {
+        let Some(path) = host.file(&places).filter(|path| path.exists()) else {
+            continue;
+        };
+        let read = HostFile::read(*host, &path).and_then(|file| file.ours());
+        known.push(Known {
+            name: host
+                .to_possible_value()
+                .map_or_else(String::new, |value| value.get_name().to_owned()),
+            title: host.title(),
+            servers: read.map(|servers| servers.iter().map(installed).collect()),
+        });
+    }
+    Ok(known)
+}
+
+fn installed((name, server): &(String, Value)) -> Installed {
+    let text = |pointer| server.pointer(pointer).and_then(Value::as_str);
+    Installed {
+        name: name.clone(),
+        command: text("/command").unwrap_or_default().into(),
+        connection: text("/args/2").unwrap_or_default().into(),
+    }
+}
+
+fn places(config_home: Option<&Path>) -> Result<Places, CliError> {
     let Some(home) = std::env::home_dir() else {
         return Err(CliError::Usage(
             "there is no home directory: name the host's configuration with --file".to_owned(),
@@ -133,7 +189,7 @@ fn places(arguments: &Arguments) -> Result<Places, CliError> {
         home.join(".config")
     };
     Ok(Places {
-        config: arguments.config_home.clone().unwrap_or(own),
+        config: config_home.map_or(own, Path::to_owned),
         here: std::env::current_dir().map_err(|source| CliError::File {
             action: "find",
             path: PathBuf::from("."),

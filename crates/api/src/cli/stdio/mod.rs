@@ -15,7 +15,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use portcullis_domain::PrincipalName;
-use tokio::sync::mpsc::Receiver;
+use serde_json::Value;
+use tokio::sync::mpsc::{self, Receiver};
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
@@ -74,6 +75,33 @@ pub async fn run(arguments: Arguments, session: Session<'_>) -> Result<(), CliEr
     // Of a host that does not read, nothing more can be had.
     let _unread = tokio::time::timeout(Duration::from_secs(2), written).await;
     Ok(())
+}
+
+/// Sends requests one after the other as the bridge does, and gives back what a host would be told.
+pub(super) async fn ask(
+    http: reqwest::Client,
+    access: Access<'_>,
+    requests: &[Value],
+) -> Vec<Value> {
+    let (lines, mut told) = mpsc::channel(AT_ONCE);
+    let asking = async move {
+        let upstream = Upstream::new(http, access, lines);
+        let mut revision: Option<String> = None;
+        for request in requests {
+            if let Read::Message(message) = message::read(request.to_string().into_bytes()) {
+                let settled = upstream.pass(&message, revision.as_deref()).await;
+                revision = settled.or(revision);
+            }
+        }
+    };
+    let hearing = async {
+        let mut heard = Vec::new();
+        while let Some(line) = told.recv().await {
+            heard.extend(serde_json::from_slice::<Value>(&line));
+        }
+        heard
+    };
+    tokio::join!(asking, hearing).1
 }
 
 fn connection(arguments: &Arguments, session: &Session<'_>) -> Result<Connection, CliError> {
