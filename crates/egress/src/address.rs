@@ -62,7 +62,7 @@ const FORBIDDEN_V4: [(Ipv4Net, &str); 12] = [
     (v4(240, 0, 0, 0, 4), "reserved and broadcast"),
 ];
 
-const METADATA_V6: [(Ipv6Net, &str); 3] = [
+const METADATA_V6: [(Ipv6Net, &str); 7] = [
     (
         v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
         "link-local and metadata services",
@@ -74,6 +74,22 @@ const METADATA_V6: [(Ipv6Net, &str); 3] = [
     (
         v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32),
         "Google's metadata service",
+    ),
+    (
+        v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128),
+        "Oracle's metadata service",
+    ),
+    (
+        v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128),
+        "Scaleway's metadata service",
+    ),
+    (
+        v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1], 128),
+        "Linode's metadata service",
+    ),
+    (
+        v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200], 128),
+        "Alibaba's metadata service",
     ),
 ];
 

@@ -31,6 +31,9 @@ const RATIO_FROM: usize = 16 * 1_024;
 const OVERHEAD: usize = 4_096;
 /// 8 MiB, the most that RFC 9659 lets a sender ask for.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// The first seven bits of a brotli stream with a window beyond 16 MiB, which is no stream of RFC 7932 §9.1.
+/// The decoder would take it, and grow up to 1 GiB before it hands out a byte.
+const BROTLI_LARGE_WINDOW: u8 = 0b001_0001;
 const CHUNK: usize = 8 * 1_024;
 
 /// How a body is packed.
@@ -75,6 +78,15 @@ pub(crate) async fn unpacked(
         let before = counted.fetch_add(chunk.len(), Ordering::Relaxed);
         if before.saturating_add(chunk.len()) > most {
             return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let begins = chunk
+            .first()
+            .filter(|_| before == 0 && coding == Coding::Brotli);
+        if begins.is_some_and(|first| first & 0x7f == BROTLI_LARGE_WINDOW) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "brotli with a window beyond 16 MiB",
+            ));
         }
         Ok(chunk)
     });

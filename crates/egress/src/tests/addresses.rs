@@ -49,7 +49,7 @@ const INTERNAL: [&str; 14] = [
     "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
 ];
 
-const FORBIDDEN: [&str; 71] = [
+const FORBIDDEN: [&str; 75] = [
     // IPv4: the registry, and reserved space
     "0.0.0.0",
     "0.255.255.255",
@@ -84,6 +84,10 @@ const FORBIDDEN: [&str; 71] = [
     "fd00:ec2::254",
     "fd00:ec2::23",
     "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+    "fd00:100::100:200",
     // IPv6: nothing, mapped, compatible, translated
     "::",
     "::ffff:8.8.8.8",
