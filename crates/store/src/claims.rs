@@ -65,15 +65,19 @@ pub async fn claim(
     intent: &NewRecord,
 ) -> Result<Option<ClaimRow>, StoreError> {
     let mut tries = region.app().tries();
+    let mut lost = None;
     let ours = loop {
         match try_claim(region, new, intent).await {
             // The connection died in the pool, or just now: what is asked a second time finds its own
             // claim, if the first was carried out.
-            Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
-            done => break done.map_err(sort(CLAIM))?,
+            Err(error) if tries > 0 && connect::is_lost(&error) => {
+                tries = tries.saturating_sub(1);
+                lost.get_or_insert(error);
+            }
+            done => break done,
         }
     };
-    first_of(region, intent.tenant, new, ours).await
+    settled(region, intent.tenant, new, (ours, lost)).await
 }
 
 /// The tenant of the claim is what its setting returns: the setting is made before a row is.
@@ -154,14 +158,36 @@ pub async fn claim_elsewhere(
     intent: &[u8],
 ) -> Result<Option<ClaimRow>, StoreError> {
     let mut tries = region.app().tries();
+    let mut lost = None;
     let ours = loop {
         match try_claim_elsewhere(region, tenant, new, intent).await {
             // As for a claim at home.
-            Err(error) if tries > 0 && connect::is_lost(&error) => tries = tries.saturating_sub(1),
-            done => break done.map_err(sort(CLAIM))?,
+            Err(error) if tries > 0 && connect::is_lost(&error) => {
+                tries = tries.saturating_sub(1);
+                lost.get_or_insert(error);
+            }
+            done => break done,
         }
     };
-    first_of(region, tenant, new, ours).await
+    settled(region, tenant, new, (ours, lost)).await
+}
+
+/// What the tries came to. After a connection that was `lost` no later error is a certain one: the first
+/// try may have been carried out.
+async fn settled(
+    region: &RegionStore,
+    tenant: Id<Tenant>,
+    new: &NewClaim<'_>,
+    (ours, lost): (Result<bool, sqlx::Error>, Option<sqlx::Error>),
+) -> Result<Option<ClaimRow>, StoreError> {
+    let first = match ours {
+        Ok(ours) => first_of(region, tenant, new, ours).await,
+        Err(error) => Err(sort(CLAIM)(error)),
+    };
+    match (first, lost) {
+        (Err(_), Some(lost)) => Err(sort(CLAIM)(lost)),
+        (first, _) => first,
+    }
 }
 
 async fn try_claim_elsewhere(
