@@ -138,6 +138,25 @@ fn warn_away(signal: &str, why: &str) {
     warn!(signal, why, "the collector does not take what it is sent");
 }
 
+/// An answer, or none where the replica was asked to stop and the collector has not answered a little
+/// later: one that is silent must not hold up its end.
+async fn unless_stopped<T>(
+    answer: impl Future<Output = T>,
+    stop: Option<&CancellationToken>,
+) -> Option<T> {
+    let Some(stop) = stop else {
+        return Some(answer.await);
+    };
+    let given_up = async {
+        stop.cancelled().await;
+        sleep(LAST).await;
+    };
+    tokio::select! {
+        answer = answer => Some(answer),
+        () = given_up => None,
+    }
+}
+
 /// Sends spans.
 struct Sender {
     client: Client,
@@ -165,7 +184,8 @@ impl Sender {
     /// Sends everything that waits. What comes meanwhile at the door waits for the next time.
     async fn empty(&mut self, queues: &mut Queues, stop: Option<&CancellationToken>) {
         let mut door = queues.door.len();
-        loop {
+        // The last turn takes what is left, within its own time.
+        while !stop.is_some_and(CancellationToken::is_cancelled) {
             let mut batch = Vec::new();
             while batch.len() + OF_A_CALL <= BATCH
                 && let Ok(kept) = queues.calls.try_recv()
@@ -193,7 +213,11 @@ impl Sender {
         let request = self.request(batch);
         let mut waits = WAITS.iter();
         loop {
-            let failure = match self.client.traces(request.clone()).await {
+            let Some(sent) = unless_stopped(self.client.traces(request.clone()), stop).await else {
+                self.exports.dropped(Dropped::NotTaken, count);
+                return;
+            };
+            let failure = match sent {
                 Ok(rejected) => {
                     self.taken(count, rejected);
                     return;
@@ -202,7 +226,9 @@ impl Sender {
             };
             self.exports.failed(Signal::Traces);
             note(&mut self.away, Signal::Traces, Some(&failure));
-            let wait = waits.next().filter(|_| failure.passing).zip(stop);
+            let stopped = stop.is_some_and(CancellationToken::is_cancelled);
+            let wait = waits.next().filter(|_| failure.passing && !stopped);
+            let wait = wait.zip(stop);
             let Some((wait, stop)) = wait else {
                 self.exports.dropped(Dropped::NotTaken, count);
                 return;
