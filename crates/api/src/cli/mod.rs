@@ -3,7 +3,7 @@
 //!
 //! Exit codes: 0 done, 1 refused or failed, 2 the command line is not understood, 3 the server
 //! cannot be reached, 4 the credentials do not work or their role does not allow it, 5 what was begun is
-//! in force but not finished.
+//! in force but not finished, 6 a check found what does not work, 7 checks only warned.
 
 pub mod access;
 pub mod claim;

@@ -49,6 +49,14 @@ fn starts(report: &mut Report, subject: &str, host: &str, server: &Installed) ->
         connection,
         ..
     } = server;
+    if !connection.exists() {
+        report.failed(
+            ("host", subject),
+            format!("there is no connection file at {}", connection.display()),
+            again,
+        );
+        return false;
+    }
     if !command.is_absolute() {
         report.warning(
             ("host", subject),
@@ -64,21 +72,13 @@ fn starts(report: &mut Report, subject: &str, host: &str, server: &Installed) ->
             format!("there is no program at {}", command.display()),
             again,
         );
-        return connection.exists();
-    } else if !connection.exists() {
-        report.failed(
-            ("host", subject),
-            format!("there is no connection file at {}", connection.display()),
-            again,
-        );
-        return false;
     } else {
         report.ok(
             ("host", subject),
             "the program and the connection file are there",
         );
     }
-    connection.exists()
+    true
 }
 
 fn runs(program: &Path) -> bool {

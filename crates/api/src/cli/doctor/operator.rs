@@ -18,8 +18,8 @@ use crate::credential;
 
 /// A token that ends within this time is told.
 const SOON: time::Duration = time::Duration::days(14);
-/// A replica that has said nothing for this long serves nothing.
-const SILENT_MS: u64 = 10_000;
+/// A replica that has said nothing for this long refuses changes, and later everything.
+const SILENT_MS: u64 = 2_000;
 /// As many things of a kind are asked for.
 const MOST: usize = 1_000;
 
@@ -139,7 +139,7 @@ async fn token(
         report.warning(
             ("management API", subject),
             found,
-            "portcullis service-token create, and put the new one into the operator file",
+            "make another with `portcullis service-token create`, and put it into the operator file",
         );
     } else {
         report.ok(("management API", subject), found);
@@ -155,6 +155,11 @@ fn live(report: &mut Report, replicas: &Replicas) {
         .partition(|replica| silent(replica.silent_for_ms));
     let found = format!("{} serve", live.len());
     match dead.first() {
+        None if live.is_empty() => report.warning(
+            ("replicas", "the platform"),
+            "none has registered",
+            "does a replica reach the control database? Its log says why not",
+        ),
         None => report.ok(("replicas", "the platform"), found),
         Some(first) => report.warning(
             ("replicas", "the platform"),
