@@ -93,11 +93,9 @@ impl Person {
         for row in &checks {
             let state = row["state"].as_str().unwrap();
             assert!(["ok", "warning", "failed", "skipped"].contains(&state));
-            assert!(
-                told.out.contains(row["found"].as_str().unwrap()),
-                "{}",
-                told.out
-            );
+            // Between the two runs time goes on.
+            let same = row["check"] == "clock" || told.out.contains(row["found"].as_str().unwrap());
+            assert!(same, "{row}: {}", told.out);
         }
         Found { ran, checks }
     }
